@@ -1,0 +1,179 @@
+"""The typed model of the configuration; every default and its meaning stand here (docs/configuration.md is made of it).
+
+It must not read files or environment. Values are checked when they are loaded; nothing is silently replaced.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from shared.contracts import AppKind, TurnSettings
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+PortOrAny = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the configuration; unknown keys are errors."""
+
+
+class RedisConfig(Section, frozen=True, kw_only=True):
+    """Where the bus, the registry and the jobs live."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    """Control, registry, event log, jobs. Environment: VOICEFARM_REDIS_URL."""
+    pcm_url: str = ""
+    """Live audio; empty: the same server. Environment: VOICEFARM_PCM_REDIS_URL."""
+    prefix: str = "vf"
+    """First part of every key: farms that share a server take different ones."""
+
+
+class SipConfig(Section, frozen=True, kw_only=True):
+    """The SIP front."""
+
+    host: str = "0.0.0.0"
+    """Address to bind."""
+    port: PortOrAny = 5060
+    advertised_host: str = ""
+    """Host in Via and Contact; empty: the bound address, or the address of the route to the peer when bound to all."""
+    trusted_proxies: list[str] = ["127.0.0.0/8", "::1/128"]
+    """Networks whose X- headers are believed."""
+    allowed: list[str] = ["0.0.0.0/0", "::/0"]
+    """Networks that may signal at all; others are refused with 403 (requests that would cost nothing are dropped)."""
+    receive_buffer_bytes: Positive = 4_194_304
+    max_transactions: Positive = 20_000
+    max_dialogs: Positive = 10_000
+    retry_after_s: Positive = 5
+    """Retry-After of a 503 when nothing better is known."""
+    media_answer_timeout_s: Seconds = 2.0
+    """How long a media worker may take to open a leg before the call is refused."""
+    max_call_s: Positive = 14_400
+
+
+class Route(Section, frozen=True, kw_only=True):
+    """Which application a call gets: the first route whose every given pattern matches wins."""
+
+    user: str = ""
+    """Regular expression for the user part of the Request-URI (whole); empty: any."""
+    tenant: str = ""
+    """Tenant, exact; empty: any."""
+    header: str = ""
+    """`Name: regex` of a trusted X- header; empty: any."""
+    app: AppKind = "echo"
+    agent: str = ""
+    language: str = "en"
+    record: bool = False
+    options: dict[str, str | int | float | bool] = {}
+    turn: TurnSettings = TurnSettings()
+
+
+DEFAULT_ROUTES = [
+    Route(user="echo", app="echo"),
+    Route(user="parrot", app="echo", options={"mode": "after_silence"}),
+    Route(user="transcribe", app="transcribe"),
+    Route(user="conf.*", app="conference"),
+    Route(user="agent", app="agent", agent="demo", record=True),
+]
+
+
+class MediaConfig(Section, frozen=True, kw_only=True):
+    """A media worker."""
+
+    host: str = "0.0.0.0"
+    """Address to bind RTP sockets to."""
+    advertised_host: str = "127.0.0.1"
+    """Address in our SDP."""
+    ports: str = "20000-23999"
+    """RTP port range, even first; below the ephemeral range of the kernel. Workers of one host share it out by index."""
+    capacity: Positive = 500
+    """Legs of one worker process; memory is allocated for all of them at start."""
+    quarantine_s: Seconds = 5.0
+    """A freed port pair stays closed to new calls this long, so that a late packet meets nobody."""
+    rtp_timeout_s: Seconds = 30.0
+    """A call whose packets stopped is ended after this; held calls are not."""
+    rtp_never_s: Seconds = 20.0
+    """A call that never sent a packet is ended after this."""
+    media_cidrs: list[str] = []
+    """Networks from which media may come besides the negotiated address (symmetric RTP behind NAT)."""
+    jitter_max_ms: Positive = 200
+    vad_threshold_dbfs: float = -45.0
+    """Frames louder than this, and than the noise floor by 9 dB, are speech."""
+    record_dir: str = "var/recordings"
+    priority: bool = True
+    """Ask the kernel for a higher scheduling priority; without the right to it the worker says so and goes on."""
+
+
+class SttConfig(Section, frozen=True, kw_only=True):
+    """An STT worker."""
+
+    engine: Literal["auto", "faster-whisper", "pocketsphinx"] = "auto"
+    """auto: faster-whisper when `model` can be had, else pocketsphinx."""
+    model: str = ""
+    """faster-whisper: a model name or a directory; empty with auto: `base.en` where a hub is reachable."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compute_type: str = "default"
+    threads: Annotated[int, Meta(ge=0)] = 0
+    batch_max: Annotated[int, Meta(ge=1, le=64)] = 16
+    capacity: Positive = 200
+    """Calls attached at once."""
+    grammar: str = ""
+    """pocketsphinx: file with one sentence per line; empty: the demo's."""
+
+
+class LlmConfig(Section, frozen=True, kw_only=True):
+    """A dialogue worker."""
+
+    agents_dir: str = ""
+    """Directory of agent YAML files; empty: the ones that come with the package."""
+    capacity: Positive = 400
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """OpenAI-compatible endpoint of agents that name none."""
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    first_token_ms: Positive = 3_000
+    """Deadline for the first token with text; after it the agent's fallback answers."""
+
+
+class TtsConfig(Section, frozen=True, kw_only=True):
+    """A TTS worker."""
+
+    engine: Literal["espeak", "openai", "tones"] = "espeak"
+    """tones: words as tones, for tests and load."""
+    voice: str = "en-us"
+    rate_wpm: Annotated[int, Meta(ge=80, le=450)] = 165
+    capacity: Positive = 400
+    base_url: str = "http://127.0.0.1:8880/v1"
+    model: str = "tts-1"
+    api_key_env: str = "OPENAI_API_KEY"
+
+
+class OpsConfig(Section, frozen=True, kw_only=True):
+    """What every process has for its operators."""
+
+    http_host: str = "127.0.0.1"
+    http_port: PortOrAny = 0
+    """Metrics and health; 0: any free port (the supervisor hands out and prints them)."""
+    log_level: LogLevel = "info"
+    log_format: Literal["json", "text"] = "json"
+    drain_s: Seconds = 7_200.0
+    """After SIGTERM running calls may go on for this long."""
+    call_series_max: Positive = 500
+    """Calls on /metrics/calls; the worst by jitter first."""
+    events_linger_s: Seconds = 10.0
+    """How long a call's event log outlives the call (until a recording job has read it, at most an hour)."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything; sections not given are defaults."""
+
+    redis: RedisConfig = RedisConfig()
+    sip: SipConfig = SipConfig()
+    routes: list[Route] = DEFAULT_ROUTES
+    media: MediaConfig = MediaConfig()
+    stt: SttConfig = SttConfig()
+    llm: LlmConfig = LlmConfig()
+    tts: TtsConfig = TtsConfig()
+    ops: OpsConfig = OpsConfig()

@@ -1,0 +1,155 @@
+"""Front <-> media worker: a leg's life. Stream `ctl:media:{worker}` one way, `ctl:front:{front}` back.
+
+Every request has a `msg_id`; the media worker answers it once and answers a repeated one the same way without acting
+again. `MediaEnded` is the only message a media worker starts by itself.
+"""
+
+from typing import Any, Literal
+
+from shared.contracts.codec import Message, Part, contract
+
+AppKind = Literal["echo", "transcribe", "agent", "conference"]
+Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+CodecName = Literal["PCMU", "PCMA"]
+EndReason = Literal[
+    "bye",  # the caller hung up
+    "cancel",  # the caller gave up before the answer
+    "no_ack",  # the 200 OK was never acknowledged
+    "rtp_timeout",  # packets stopped coming
+    "rtp_never",  # no packet ever came
+    "app",  # the application ended the call
+    "max_duration",
+    "drain",  # the worker's grace ran out
+    "setup_failed",
+    "error",
+]
+
+
+class TurnSettings(Part, frozen=True, kw_only=True):
+    """How a caller's turn is found; milliseconds. Defaults and their sources: FACTS section 4, DESIGN section 7."""
+
+    onset_ms: int = 60
+    """Speech this long starts an utterance."""
+    pre_roll_ms: int = 200
+    """Audio before the onset that belongs to the utterance."""
+    pause_ms: int = 200
+    """Silence this long starts a speculative decode."""
+    endpoint_ms: int = 500
+    """Silence this long ends the turn."""
+    barge_in_ms: int = 200
+    """Caller speech this long while the agent speaks stops the agent; 0 turns barge-in off."""
+    max_utterance_ms: int = 28_000
+    """A longer utterance is ended here: Whisper's window is 30 s."""
+
+
+class AppSpec(Part, frozen=True, kw_only=True):
+    """What happens on a call."""
+
+    kind: AppKind
+    agent: str = ""
+    """Name of the agent file, for `agent`."""
+    language: str = "en"
+    turn: TurnSettings = TurnSettings()
+    options: dict[str, Any] = {}
+    """`echo`: mode immediate | after_silence."""
+
+
+class MediaFormat(Part, frozen=True, kw_only=True):
+    """The negotiated audio format: payload types are the offerer's own numbers."""
+
+    codec: CodecName
+    payload_type: int
+    dtmf_payload_type: int | None = None
+    ptime_ms: int = 20
+    direction: Direction = "sendrecv"
+    """As seen from the farm: what we do with the stream."""
+
+
+class RtpEndpoint(Part, frozen=True, kw_only=True):
+    """An address as SDP gives it; `rtcp_port` 0 means rtp_port + 1 (RFC 3550 section 11)."""
+
+    host: str
+    rtp_port: int
+    rtcp_port: int = 0
+
+
+class AiWorkers(Part, frozen=True, kw_only=True):
+    """The AI workers a call is attached to; empty where the application needs none."""
+
+    stt: str = ""
+    llm: str = ""
+    tts: str = ""
+
+
+@contract
+class MediaOpen(Message, tag="media.open", frozen=True, kw_only=True):
+    """Bind the reserved port pair and be ready to receive. Sent before the 200 OK (I2)."""
+
+    msg_id: str
+    reply_to: str
+    """Worker id of the front that waits for the answer and is told when the call ends."""
+    call_id: str
+    sip_call_id: str
+    tenant: str
+    room_id: str
+    session_id: str
+    rtp_port: int
+    """Even port reserved on this worker; RTCP is the next one."""
+    remote: RtpEndpoint
+    format: MediaFormat
+    app: AppSpec
+    ai: AiWorkers = AiWorkers()
+    record: bool = False
+    media_cidrs: list[str] = []
+    """Networks from which the tenant's media may come besides the negotiated address (I8)."""
+    metadata: dict[str, str] = {}
+    """From, To and every X- header of a trusted proxy."""
+
+
+@contract
+class MediaStart(Message, tag="media.start", frozen=True, kw_only=True):
+    """The caller acknowledged the answer: media may flow and the application begins."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+
+
+@contract
+class MediaUpdate(Message, tag="media.update", frozen=True, kw_only=True):
+    """A re-INVITE changed address, format or direction."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    remote: RtpEndpoint
+    format: MediaFormat
+
+
+@contract
+class MediaClose(Message, tag="media.close", frozen=True, kw_only=True):
+    """Release the leg. Answered also when the leg is already gone."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    reason: EndReason
+
+
+@contract
+class MediaAnswer(Message, tag="media.answer", frozen=True, kw_only=True):
+    """Answer to any request above. `reason` when refused: port_busy, full, draining, unknown_call, bad_request."""
+
+    msg_id: str
+    call_id: str
+    ok: bool
+    reason: str = ""
+
+
+@contract
+class MediaEnded(Message, tag="media.ended", frozen=True, kw_only=True):
+    """The media worker ended a call by itself; the front hangs up."""
+
+    msg_id: str
+    call_id: str
+    reason: EndReason

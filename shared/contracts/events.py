@@ -1,0 +1,34 @@
+"""The event log of a call, stream `call:{id}:events`: what happened, for consoles, jobs and takeover.
+
+`at_ns` is the wall clock of the writer; order in the stream is the order that counts. `data` is plain MessagePack so
+that a reader of any age can show an event it does not know.
+
+| kind | by | data |
+|---|---|---|
+| call.opened | media | tenant, room_id, session_id, app, agent, codec, remote, metadata |
+| call.answered | media | |
+| speech.started | media | turn, barge_in, heard_turn, heard_segment, heard_samples, stop_ms (first loud frame to last agent packet, barge-in only) |
+| speech.ended | media | turn, audio_ms |
+| transcript | STT | turn, kind, text, confidence, wait_ms, decode_ms |
+| agent.segment | LLM | turn, segment, text |
+| agent.heard | LLM | turn, text, interrupted |
+| turn.latency | media | turn, endpoint_ms, stt_wait_ms, stt_decode_ms, llm_first_token_ms, llm_first_segment_ms, tts_first_frame_ms, bus_ms, voice_to_voice_ms |
+| dtmf | media | digit, duration_ms |
+| attached | media | role, worker, epoch |
+| call.ended | media | reason, duration_ms, rtp (packets, lost, jitter_ms both ways) |
+| recording | jobs | path, format, seconds |
+"""
+
+from typing import Any
+
+from shared.contracts.codec import Message, contract
+
+
+@contract
+class CallEvent(Message, tag="call.event", frozen=True, kw_only=True):
+    call_id: str
+    kind: str
+    at_ns: int
+    by: str
+    """Worker id of the writer."""
+    data: dict[str, Any] = {}
