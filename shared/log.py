@@ -32,7 +32,7 @@ class Log:
 
     def exception(self, event: str, **fields: Any) -> None:
         """An error with the traceback of the exception being handled."""
-        self._logger.exception(event, extra={"fields": fields})
+        self._logger.log(logging.ERROR, event, extra={"fields": fields}, exc_info=sys.exc_info())
 
 
 class _Formatter(logging.Formatter):

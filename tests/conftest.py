@@ -1,0 +1,30 @@
+"""Fixtures that every category uses. A test's category marker is obligatory."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.support.processes import redis_server
+
+CATEGORIES = {"unit", "property", "conformance", "simulation", "process", "peers"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not CATEGORIES & {mark.name for mark in item.iter_markers()}:
+            raise pytest.UsageError(f"{item.nodeid} has no category marker (one of {sorted(CATEGORIES)})")
+
+
+@pytest.fixture(scope="session")
+def redis_session() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_session: str) -> str:
+    """A real Redis, emptied before the test."""
+    with redis.Redis.from_url(redis_session) as client:
+        client.flushall()
+    return redis_session
