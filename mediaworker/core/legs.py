@@ -1,0 +1,122 @@
+"""What the engine is told about a leg and what a tick tells about all legs.
+
+The engine (`engine.Engine`) holds one row per leg in arrays; the worker around it keeps what is per call and rare. This
+module is the border between the two: plain data, no behaviour.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.contracts import EndReason, MediaFormat, RtpEndpoint, TurnSettings
+
+Samples = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegSetup:
+    """A leg to open. `room` -1 is no room; legs of one room number hear each other, never themselves."""
+
+    rtp_port: int
+    remote: RtpEndpoint
+    format: MediaFormat
+    media_cidrs: tuple[str, ...] = ()
+    detect_speech: bool = False
+    turn: TurnSettings = TurnSettings()
+    echo: bool = False
+    """Send the caller's audio back as it is played out."""
+    room: int = -1
+    record: bool = False
+
+
+class Speech(IntEnum):
+    """What the speech detector says of a leg, in the order an utterance goes through them."""
+
+    ONSET = 1
+    """`onset_ms` of speech: an utterance begins; its pre-roll can be read."""
+    LASTED = 2
+    """`barge_in_ms` of speech since its first loud frame."""
+    PAUSE = 3
+    """`pause_ms` of silence."""
+    RESUME = 4
+    """Speech after PAUSE, before END: the same utterance goes on."""
+    END = 5
+    """`endpoint_ms` of silence, or the utterance reached `max_utterance_ms`."""
+
+
+class SpeechEvent(NamedTuple):
+    row: int
+    kind: Speech
+    first_loud_ns: int
+    """When the packet with the utterance's first loud frame arrived."""
+    last_loud_ns: int
+    """When the packet with its latest loud frame arrived."""
+
+
+class DtmfEvent(NamedTuple):
+    row: int
+    digit: str
+    duration_ms: int
+
+
+class Heard(NamedTuple):
+    """How far playout came: `samples` of `segment` of `turn` left the socket. Segment -1: nothing was queued."""
+
+    turn: int
+    segment: int
+    samples: int
+
+
+class PlayoutEvent(NamedTuple):
+    """`started`: the first packet of a turn's audio left the socket. Otherwise a segment was played to its end."""
+
+    row: int
+    started: bool
+    heard: Heard
+    at_ns: int
+
+
+class LegLost(NamedTuple):
+    """The engine saw that a leg's packets stopped, or never came; the worker ends the call."""
+
+    row: int
+    reason: EndReason
+
+
+@dataclass(slots=True)
+class TickResult:
+    """What happened in one tick. Arrays are views into the engine's own memory, valid until the next tick."""
+
+    speech: list[SpeechEvent] = field(default_factory=list)
+    dtmf: list[DtmfEvent] = field(default_factory=list)
+    playout: list[PlayoutEvent] = field(default_factory=list)
+    lost: list[LegLost] = field(default_factory=list)
+    utterance_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Rows inside an utterance (ONSET to END) this tick; their caller audio is `caller_pcm[row]`."""
+    caller_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
+    """[L, 160] caller audio after jitter buffer and concealment."""
+    sent_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
+    """[L, 160] what was sent to each leg."""
+    record_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class LegStats:
+    """RFC 3550 figures of one leg; times in ms, ratios 0..1, -1 where not known. `out_*` is what the peer reports."""
+
+    packets_in: int
+    packets_out: int
+    lost_in: int
+    late_in: int
+    duplicate_in: int
+    concealed: int
+    jitter_in_ms: float
+    loss_in_ratio: float
+    jitter_out_ms: float = -1.0
+    loss_out_ratio: float = -1.0
+    lost_out: int = 0
+    rtt_ms: float = -1.0
+    depth_frames: int = 0
