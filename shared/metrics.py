@@ -57,9 +57,9 @@ FAMILIES = (
     Family("voicefarm_calls_active", "gauge", "front media stt llm tts", (), "Calls on this worker"),
     Family("voicefarm_calls_capacity", "gauge", "front media stt llm tts", (), "Calls this worker accepts"),
     Family("voicefarm_bus_failures", "counter", "front media stt llm tts jobs", (), "Round trips to Redis that failed"),
-    Family("voicefarm_bus_dropped", "counter", "front media stt llm tts", ("kind",), "Entries given up: live, refused, late, unknown"),
-    Family("voicefarm_stream_gaps", "counter", "front media stt llm tts", ("stream",), "Times entries were trimmed before they were read"),
-    Family("voicefarm_stream_lag", "gauge", "front media stt llm tts", ("stream", "group"), "Entries of our inbox not yet read"),
+    Family("voicefarm_bus_dropped", "counter", "front media stt llm tts jobs", ("kind",), "Entries given up: live, refused, late, unknown"),
+    Family("voicefarm_stream_gaps", "counter", "front media stt llm tts jobs", ("stream",), "Times entries were trimmed before they were read"),
+    Family("voicefarm_stream_lag", "gauge", "front media stt llm tts jobs", ("stream", "group"), "Entries of our inbox not yet read"),
     Family("voicefarm_task_errors", "counter", "front media stt llm tts jobs", ("task",), "Unforeseen errors caught at a task border"),
     # front
     Family("voicefarm_sip_requests", "counter", "front", ("method",), "Requests received, retransmissions left out"),

@@ -25,7 +25,7 @@ class LegSetup:
     format: MediaFormat
     media_cidrs: tuple[str, ...] = ()
     detect_speech: bool = False
-    turn: TurnSettings = TurnSettings()
+    turn: TurnSettings = field(default_factory=TurnSettings)
     echo: bool = False
     """Send the caller's audio back as it is played out."""
     room: int = -1

@@ -1,7 +1,7 @@
 """The bus on Redis Streams (XADD with MAXLEN ~, XREAD with an owned cursor; layouts measured in FACTS section 6).
 
-A gap is exact where it matters: a reader that lagged or stalled first looks at the stream's first entry and reads in
-one transaction. Redis being away is a BusError for whoever asked, never a crash and never a silent wait.
+A gap is looked for where it can be: when a read finds several entries, the stream's first entry tells whether the
+reader's last one was trimmed. Redis being away is a BusError for whoever asked, never a crash and never a silent wait.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from shared.bus.port import Append, Batch, Entry
 from shared.errors import BusError
 
 _FIELD = b"m"
-_STALL_S = 0.2
 _FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
 Client = Any
@@ -76,21 +75,17 @@ class RedisReader:
         self._cursor = after
         self._max_age_ms = max_age_ms
         self._skew_ms: float | None = None
-        self._behind = True
-        self._returned_at = time.monotonic()
 
     async def read(self, *, count: int = 16, block_ms: int = 1_000) -> Batch:
         if self._cursor == "$":
             self._cursor = await self._newest()
-        found: list[tuple[bytes, dict[bytes, bytes]]] = []
-        gap = False
-        if self._behind or time.monotonic() - self._returned_at > _STALL_S:
-            found, gap = await self._read_behind(count)
-        if not found and block_ms > 0:
-            reply = await run(self._client.xread({self._stream: self._cursor}, count=count, block=block_ms))
-            found = reply[0][1] if reply else []
-        self._behind = len(found) > 1
-        self._returned_at = time.monotonic()
+        block = max(block_ms, 0) or None
+        reply = await run(self._client.xread({self._stream: self._cursor}, count=count, block=block))
+        if not reply:
+            return await self._rewind_if_time_ran_back()
+        found = reply[0][1]
+        # A reader that keeps up finds one entry; only one that lagged can have missed some.
+        gap = len(found) > 1 and await self._trimmed_past_cursor()
         return self._batch(found, gap=gap)
 
     async def close(self) -> None:
@@ -100,15 +95,20 @@ class RedisReader:
         newest = await run(self._client.xrevrange(self._stream, count=1))
         return newest[0][0].decode() if newest else "0-0"
 
-    async def _read_behind(self, count: int) -> tuple[list[tuple[bytes, dict[bytes, bytes]]], bool]:
-        pipe = self._client.pipeline(transaction=True)
-        pipe.xrange(self._stream, count=1)
-        pipe.xread({self._stream: self._cursor}, count=count)
-        first, reply = await run(pipe.execute())
-        if not reply:
-            return [], False
-        trimmed = self._cursor != "0-0" and _key(first[0][0]) > _key(self._cursor.encode())
-        return reply[0][1], trimmed
+    async def _trimmed_past_cursor(self) -> bool:
+        if self._cursor == "0-0":
+            return False
+        first = await run(self._client.xrange(self._stream, count=1))
+        return bool(first) and _key(first[0][0]) > _key(self._cursor.encode())
+
+    async def _rewind_if_time_ran_back(self) -> Batch:
+        """A server that lost its memory and whose clock stepped back writes ids below the cursor: begin again."""
+        if _key((await self._newest()).encode()) >= _key(self._cursor.encode()) or self._cursor == "0-0":
+            return Batch()
+        lost_all = not await run(self._client.exists(self._stream))
+        if not lost_all:
+            self._cursor = "0-0"
+        return Batch(gap=not lost_all)
 
     def _batch(self, found: list[tuple[bytes, dict[bytes, bytes]]], *, gap: bool) -> Batch:
         if not found:

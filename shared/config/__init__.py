@@ -3,6 +3,7 @@
 from shared.config.load import load, parse_port_range
 from shared.config.model import (
     Config,
+    JobsConfig,
     LlmConfig,
     MediaConfig,
     OpsConfig,
@@ -14,6 +15,6 @@ from shared.config.model import (
 )
 
 __all__ = [
-    "Config", "LlmConfig", "MediaConfig", "OpsConfig", "RedisConfig", "Route", "SipConfig", "SttConfig", "TtsConfig",
+    "Config", "JobsConfig", "LlmConfig", "MediaConfig", "OpsConfig", "RedisConfig", "Route", "SipConfig", "SttConfig", "TtsConfig",
     "load", "parse_port_range",
 ]  # fmt: skip

@@ -150,6 +150,15 @@ class TtsConfig(Section, frozen=True, kw_only=True):
     api_key_env: str = "OPENAI_API_KEY"
 
 
+class JobsConfig(Section, frozen=True, kw_only=True):
+    """Post-call jobs."""
+
+    keep_wav: bool = True
+    """Whether the WAV stays after FLAC and Opus were made of it and checked against it."""
+    opus: bool = True
+    """Also make an Ogg/Opus file, for people who listen; FLAC is always made."""
+
+
 class OpsConfig(Section, frozen=True, kw_only=True):
     """What every process has for its operators."""
 
@@ -176,4 +185,5 @@ class Config(Section, frozen=True, kw_only=True):
     stt: SttConfig = SttConfig()
     llm: LlmConfig = LlmConfig()
     tts: TtsConfig = TtsConfig()
+    jobs: JobsConfig = JobsConfig()
     ops: OpsConfig = OpsConfig()
