@@ -39,9 +39,9 @@ class SipConfig(Section, frozen=True, kw_only=True):
     port: PortOrAny = 5060
     advertised_host: str = ""
     """Host in Via and Contact; empty: the bound address, or the address of the route to the peer when bound to all."""
-    trusted_proxies: list[str] = ["127.0.0.0/8", "::1/128"]
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Networks whose X- headers are believed."""
-    allowed: list[str] = ["0.0.0.0/0", "::/0"]
+    allowed: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """Networks that may signal at all; others are refused with 403 (requests that would cost nothing are dropped)."""
     receive_buffer_bytes: Positive = 4_194_304
     max_transactions: Positive = 20_000
@@ -70,13 +70,13 @@ class Route(Section, frozen=True, kw_only=True):
     turn: TurnSettings = TurnSettings()
 
 
-DEFAULT_ROUTES = [
+DEFAULT_ROUTES: tuple[Route, ...] = (
     Route(user="echo", app="echo"),
     Route(user="parrot", app="echo", options={"mode": "after_silence"}),
     Route(user="transcribe", app="transcribe"),
     Route(user="conf.*", app="conference"),
     Route(user="agent", app="agent", agent="demo", record=True),
-]
+)
 
 
 class MediaConfig(Section, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     """A call whose packets stopped is ended after this; held calls are not."""
     rtp_never_s: Seconds = 20.0
     """A call that never sent a packet is ended after this."""
-    media_cidrs: list[str] = []
+    media_cidrs: tuple[str, ...] = ()
     """Networks from which media may come besides the negotiated address (symmetric RTP behind NAT)."""
     jitter_max_ms: Positive = 200
     vad_threshold_dbfs: float = -45.0
@@ -180,7 +180,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     redis: RedisConfig = RedisConfig()
     sip: SipConfig = SipConfig()
-    routes: list[Route] = DEFAULT_ROUTES
+    routes: tuple[Route, ...] = DEFAULT_ROUTES
     media: MediaConfig = MediaConfig()
     stt: SttConfig = SttConfig()
     llm: LlmConfig = LlmConfig()

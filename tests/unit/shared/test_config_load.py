@@ -1,0 +1,94 @@
+"""Configuration: file, environment, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.config import Config, load, parse_port_range
+from shared.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+
+def write(path: Path, text: str) -> str:
+    file = path / "voicefarm.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_defaults_hold_when_nothing_is_given() -> None:
+    assert load(None, {}) == Config()
+
+
+def test_file_and_environment_are_merged_when_both_are_given(tmp_path: Path) -> None:
+    path = write(tmp_path, "sip: {port: 5070, max_dialogs: 7}\nmedia: {capacity: 10}\n")
+    config = load(path, {"VOICEFARM_SIP__PORT": "5080", "VOICEFARM_MEDIA__MEDIA_CIDRS": "[10.0.0.0/8]"})
+    assert (config.sip.port, config.sip.max_dialogs, config.media.capacity) == (5080, 7, 10)
+    assert config.media.media_cidrs == ("10.0.0.0/8",)
+
+
+def test_short_names_set_the_redis_urls() -> None:
+    env = {"VOICEFARM_REDIS_URL": "redis://a:1/0", "VOICEFARM_PCM_REDIS_URL": "redis://b:1/0"}
+    config = load(None, env)
+    assert (config.redis.url, config.redis.pcm_url) == ("redis://a:1/0", "redis://b:1/0")
+
+
+def test_config_file_is_found_through_the_environment(tmp_path: Path) -> None:
+    path = write(tmp_path, "tts: {engine: tones}")
+    assert load(None, {"VOICEFARM_CONFIG": path}).tts.engine == "tones"
+
+
+def test_other_environment_is_left_alone() -> None:
+    assert load(None, {"HOME": "/", "VOICEFARM_WORKER_NAME": "media-3", "PATH": ""}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("sip: {port: 70000}", "sip.port"),
+        ("sip: {port: five}", "sip.port"),
+        ("sip: {prt: 5060}", "sip.prt"),
+        ("spi: {}", "spi"),
+        ("media: {ports: '20001-20010'}", "media.ports"),
+        ("media: {ports: nonsense}", "media.ports"),
+        ("media: {ports: '30000-20000'}", "media.ports"),
+        ("sip: {trusted_proxies: [10.0.0.0/99]}", "sip.trusted_proxies"),
+        ("routes: [{user: '(', app: echo}]", "routes[0].user"),
+        ("routes: [{app: agent}]", "routes[0].agent"),
+        ("routes: [{app: echo, header: 'From: x'}]", "routes[0].header"),
+        ("routes: [{app: echo, header: 'X-A: ('}]", "routes[0].header"),
+        ("routes: [{app: dance}]", "routes[0].app"),
+        ("stt: {batch_max: 0}", "stt.batch_max"),
+        ("ops: {log_level: loud}", "ops.log_level"),
+    ],
+)
+def test_error_names_the_key_when_a_value_is_wrong(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), {})
+    assert caught.value.key == key
+
+
+def test_environment_error_names_the_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"VOICEFARM_MEDIA__CAPACITY": "many"})
+    assert caught.value.key == "media.capacity"
+    with pytest.raises(ConfigError, match="not YAML"):
+        load(None, {"VOICEFARM_MEDIA__CAPACITY": "[1"})
+
+
+def test_environment_cannot_turn_a_value_into_a_section(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a section"):
+        load(write(tmp_path, "sip: 5"), {"VOICEFARM_SIP__PORT": "1"})
+
+
+def test_unreadable_or_wrong_files_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(str(tmp_path / "absent.yaml"), {})
+    with pytest.raises(ConfigError, match="not YAML"):
+        load(write(tmp_path, "a: [1"), {})
+    with pytest.raises(ConfigError, match="map of sections"):
+        load(write(tmp_path, "- 1"), {})
+
+
+def test_port_range_gives_even_ports() -> None:
+    assert list(parse_port_range("20000-20005")) == [20000, 20002, 20004]
