@@ -25,6 +25,10 @@ REFRESH_MS = 5_000
 """How often a media worker refreshes its calls' records and a worker its own streams."""
 
 INBOX_TTL_MS = 60_000
+"""Streams of a worker that does not keep them, and whatever else is written for the dead, go after this."""
+
+EVENTS_TTL_MS = 30_000
+"""An event log begun, or written to after its end, by whoever: the media worker of a live call keeps it longer."""
 
 CTL_MAXLEN = 10_000
 """Control entries are lost only when a live reader is this far behind."""

@@ -21,7 +21,16 @@ from shared.config import Config
 from shared.contracts import CallEvent, Message, decode, encode
 from shared.errors import BusError, ContractError
 from shared.ids import new_worker_id
-from shared.keys import BEAT_MS, CTL_MAXLEN, EVENTS_MAXLEN, INBOX_TTL_MS, PCM_MAXLEN, REFRESH_MS, Keys
+from shared.keys import (
+    BEAT_MS,
+    CTL_MAXLEN,
+    EVENTS_MAXLEN,
+    EVENTS_TTL_MS,
+    INBOX_TTL_MS,
+    PCM_MAXLEN,
+    REFRESH_MS,
+    Keys,
+)
 from shared.log import get_log
 from shared.metrics import Metrics
 from shared.ops import OpsPages, OpsServer
@@ -95,18 +104,18 @@ class Shell:
 
     def send(self, worker_id: str, message: Message) -> None:
         """To a worker's control inbox; kept while Redis is away. Raises BusError when too much waits already."""
-        self.outbox.put(Append(self.keys.ctl(worker_id), encode(message), CTL_MAXLEN))
+        self.outbox.put(Append(self.keys.ctl(worker_id), encode(message), CTL_MAXLEN, INBOX_TTL_MS))
 
     def send_pcm(self, worker_id: str, message: Message) -> None:
         """To a worker's audio inbox; dropped when Redis is away or the worker too slow."""
-        self.pcm_outbox.put_live(Append(self.keys.pcm(worker_id), encode(message), PCM_MAXLEN))
+        self.pcm_outbox.put_live(Append(self.keys.pcm(worker_id), encode(message), PCM_MAXLEN, INBOX_TTL_MS))
 
     def log_event(self, call_id: str, kind: str, **data: Any) -> None:
         """Appends to the call's event log."""
         event = CallEvent(
             call_id=call_id, kind=kind, at_ns=self.clock.wall_ns(), by=self.worker_id, data=data
         )
-        self.outbox.put(Append(self.keys.events(call_id), encode(event), EVENTS_MAXLEN))
+        self.outbox.put(Append(self.keys.events(call_id), encode(event), EVENTS_MAXLEN, EVENTS_TTL_MS))
 
     # --- life
 

@@ -33,8 +33,8 @@ class MemoryBus:
 
     async def append(self, items: Sequence[Append]) -> None:
         async with self._changed:
-            for stream, payload, maxlen in items:
-                self._append_one(stream, payload, maxlen)
+            for item in items:
+                self._append_one(item)
             self._changed.notify_all()
 
     def reader(self, stream: str, *, after: str = "0-0", max_age_ms: int | None = None) -> "MemoryReader":
@@ -69,12 +69,14 @@ class MemoryBus:
             return None
         return stream
 
-    def _append_one(self, name: str, payload: bytes, maxlen: int) -> None:
-        stream = self._find(name) or self._streams.setdefault(name, _Stream())
+    def _append_one(self, item: Append) -> None:
+        stream = self._find(item.stream) or self._streams.setdefault(item.stream, _Stream())
         now = self._wall_ms()
+        if item.ttl_ms and stream.expires_ms is None:
+            stream.expires_ms = now + item.ttl_ms
         self._last = (now, 0) if now > self._last[0] else (self._last[0], self._last[1] + 1)
-        stream.entries.append((self._last, payload))
-        while len(stream.entries) > maxlen:
+        stream.entries.append((self._last, item.payload))
+        while len(stream.entries) > item.maxlen:
             stream.trimmed_to = stream.entries.popleft()[0]
 
     async def read(

@@ -25,6 +25,8 @@ class Append(NamedTuple):
     stream: str
     payload: bytes
     maxlen: int
+    ttl_ms: int = 0
+    """A stream that has no end yet disappears after this, unless kept: entries for the dead leave no key. 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

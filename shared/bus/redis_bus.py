@@ -18,6 +18,9 @@ from shared.bus.port import Append, Batch, Entry
 from shared.errors import BusError
 
 _FIELD = b"m"
+_END_IF_NONE = (
+    "if redis.call('PTTL', KEYS[1]) < 0 then return redis.call('PEXPIRE', KEYS[1], ARGV[1]) end return 0"
+)
 _FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
 Client = Any
@@ -45,8 +48,13 @@ class RedisBus:
 
     async def append(self, items: Sequence[Append]) -> None:
         pipe = self._client.pipeline(transaction=False)
-        for stream, payload, maxlen in items:
+        ends: dict[str, int] = {}
+        for stream, payload, maxlen, ttl_ms in items:
             pipe.xadd(stream, {_FIELD: payload}, maxlen=maxlen, approximate=True)
+            if ttl_ms:
+                ends[stream] = ttl_ms
+        for stream, ttl_ms in ends.items():
+            pipe.eval(_END_IF_NONE, 1, stream, ttl_ms)
         await run(pipe.execute())
 
     def reader(self, stream: str, *, after: str = "0-0", max_age_ms: int | None = None) -> "RedisReader":

@@ -13,6 +13,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. ':live:' .. role, now - lea
 end
 if not best then return '' end
 redis.call('HDEL', p .. ':load:' .. old, call_id)
-redis.call('HSET', p .. ':load:' .. best, call_id, now .. ' 0')
+local load_key = p .. ':load:' .. best
+redis.call('HSET', load_key, call_id, now .. ' 0')
+if redis.call('PTTL', load_key) < 0 then redis.call('PEXPIRE', load_key, 60000) end
 if redis.call('EXISTS', p .. ':call:' .. call_id) == 1 then redis.call('HSET', p .. ':call:' .. call_id, role, best) end
 return best

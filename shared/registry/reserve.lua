@@ -61,9 +61,14 @@ end
 local port = redis.call('LPOP', p .. ':ports:' .. worker)
 redis.call('HSET', room_key, 'worker', worker, call_id, '1')
 redis.call('PEXPIRE', room_key, call_lease)
-redis.call('HSET', p .. ':load:' .. worker, call_id, now .. ' ' .. port)
+local function load(id, port_held)
+  local key = p .. ':load:' .. id
+  redis.call('HSET', key, call_id, now .. ' ' .. port_held)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, call_lease) end
+end
+load(worker, port)
 for _, id in pairs(ai) do
-  if id ~= '' then redis.call('HSET', p .. ':load:' .. id, call_id, now .. ' 0') end
+  if id ~= '' then load(id, 0) end
 end
 redis.call('HSET', call_key, 'worker', worker, 'port', port, 'stt', ai.stt, 'llm', ai.llm, 'tts', ai.tts)
 for i = 8, #ARGV, 2 do redis.call('HSET', call_key, ARGV[i], ARGV[i + 1]) end

@@ -9,9 +9,14 @@ end
 redis.call('PEXPIRE', key, ARGV[2])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('HSET', p .. ':load:' .. c.worker, call_id, now .. ' ' .. c.port)
+local function load(id, port_held)
+  local load_key = p .. ':load:' .. id
+  redis.call('HSET', load_key, call_id, now .. ' ' .. port_held)
+  if redis.call('PTTL', load_key) < 0 then redis.call('PEXPIRE', load_key, ARGV[2]) end
+end
+load(c.worker, c.port)
 for _, role in ipairs({'stt', 'llm', 'tts'}) do
-  if c[role] and c[role] ~= '' then redis.call('HSET', p .. ':load:' .. c[role], call_id, now .. ' 0') end
+  if c[role] and c[role] ~= '' then load(c[role], 0) end
 end
 local room_key = p .. ':room:' .. c.tenant .. ':' .. c.room_id
 redis.call('HSET', room_key, 'worker', c.worker, call_id, '1')

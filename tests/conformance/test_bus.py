@@ -118,6 +118,15 @@ async def test_keep_leaves_a_stream_readable_when_its_time_has_not_come(bus: Bus
     assert await drain(bus.reader("s")) == [b"0"]
 
 
+async def test_stream_written_for_the_dead_disappears_by_itself(bus: Bus) -> None:
+    await bus.append([Append("s", b"0", 10, 30), Append("s", b"1", 10, 30)])
+    reader = bus.reader("other")
+    left = True
+    while left:
+        await reader.read(block_ms=20)  # lets time pass on either implementation
+        left = bool((await bus.reader("s").read(block_ms=0)).entries)
+
+
 async def test_empty_append_and_delete_do_nothing(bus: Bus) -> None:
     await bus.append([])
     await bus.delete([])
