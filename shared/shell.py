@@ -211,15 +211,17 @@ class Shell:
 
     async def _beat_loop(self) -> None:
         next_keep = 0.0
+        forgotten = False  # stays set until the role has acted on it
         loop = asyncio.get_running_loop()
         while True:
             try:
-                forgotten, _ = await self.registry.beat(self.record())
+                fresh, _ = await self.registry.beat(self.record())
+                forgotten = forgotten or fresh
                 if loop.time() >= next_keep:
                     await self.pcm_bus.keep([self.keys.pcm(self.worker_id)], INBOX_TTL_MS)
                     next_keep = loop.time() + REFRESH_MS / 1_000
-                if self._hooks:
-                    await self._guarded(self._hooks.on_beat(forgotten=forgotten), "on_beat")
+                if self._hooks and await self._guarded(self._hooks.on_beat(forgotten=forgotten), "on_beat"):
+                    forgotten = False
                 self._bus_came_back()
             except BusError as error:
                 self._bus_failed(error)
@@ -256,14 +258,17 @@ class Shell:
         if self._hooks:
             await self._guarded(self._hooks.on_message(message), type(message).__name__)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None], task: str) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, None], task: str) -> bool:
+        """Runs a hook; False when the bus failed under it."""
         try:
             await work
-        except BusError:
-            raise
+        except BusError as error:
+            self._bus_failed(error)
+            return False
         except Exception:  # the task border of the process (I9)
             self.metrics.counter("voicefarm_task_errors", task).inc()
             log.exception("handler failed", task=task)
+        return True
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

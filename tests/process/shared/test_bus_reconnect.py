@@ -7,6 +7,7 @@ import pytest
 from shared.bus import Append, Outbox, RedisBus, connect
 from shared.errors import BusError
 from tests.support.processes import answers, free_port, redis_command, running, wait_until
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.process
 
@@ -26,8 +27,7 @@ async def test_reader_and_outbox_go_on_when_redis_restarts() -> None:
         await reader.read()
     outbox.put(Append("s", b"meanwhile", 10))
     outbox.put_live(Append("s", b"lost", 10))
-    while not outbox.counts().failures:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: outbox.counts().failures)
     with running(redis_command(port)):
         wait_until(lambda: answers(port))
         async with asyncio.timeout(10):
