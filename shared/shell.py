@@ -110,7 +110,7 @@ class Shell:
         """To a worker's audio inbox; dropped when Redis is away or the worker too slow."""
         self.pcm_outbox.put_live(Append(self.keys.pcm(worker_id), encode(message), PCM_MAXLEN, INBOX_TTL_MS))
 
-    def log_event(self, call_id: str, kind: str, **data: Any) -> None:
+    def log_event(self, call_id: str, kind: str, /, **data: Any) -> None:
         """Appends to the call's event log."""
         event = CallEvent(
             call_id=call_id, kind=kind, at_ns=self.clock.wall_ns(), by=self.worker_id, data=data
