@@ -170,6 +170,8 @@ class SpeechStarted(Message, tag="media.speech_started", frozen=True, kw_only=Tr
     """Segment that was playing, -1 when none was."""
     heard_samples: int = 0
     """Samples of that segment that left the socket."""
+    heard_of_samples: int = 0
+    """Samples that segment has in all, 0 when its end was not known yet."""
 
 
 @contract
