@@ -1,0 +1,145 @@
+"""The agent's reply of one turn on its way to the caller: sentences put in order, joined by offset, bounded.
+
+TTS sends a sentence in pieces, perhaps a sentence twice (after a worker died) and perhaps two at once; the engine wants
+one stream of samples. It must not know floors or fences: it is told only of audio that may be played, and a new turn
+gets a new `Reply`.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from mediaworker.core.legs import Samples
+from shared.contracts import ReplyFrame
+from shared.units import NARROWBAND_HZ, NS_PER_MS
+
+MAX_WAITING_SAMPLES = 60 * NARROWBAND_HZ
+"""Ahead of the engine's own ring. The LLM worker keeps two sentences ahead, so this is a backstop (I6)."""
+
+MAX_SEGMENTS = 256
+MAX_GAP_SAMPLES = NARROWBAND_HZ
+STALL_NS = 1_500 * NS_PER_MS
+"""A sentence that does not come while a later one waits is passed over after this."""
+
+
+class Piece(NamedTuple):
+    """Audio that may be queued in the engine now."""
+
+    segment: int
+    pcm: Samples
+    last: bool
+
+
+class _Segment:
+    __slots__ = ("complete", "pieces", "received")
+
+    def __init__(self) -> None:
+        self.pieces: deque[Samples] = deque()
+        self.received = 0
+        self.complete = False
+
+
+class Reply:
+    """Audio of one turn. `add` takes what TTS sends, `next_piece` and `took` hand it to the engine in order."""
+
+    __slots__ = ("_arrived_ns", "_current", "_played", "_segments", "_total", "_waiting", "gaps", "hangup", "turn")
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
+        self.hangup = False
+        self.gaps = 0
+        self._segments: dict[int, _Segment] = {}
+        self._current = 0
+        self._played = -1
+        self._total = -1
+        self._waiting = 0
+        self._arrived_ns = 0
+
+    @property
+    def waiting_samples(self) -> int:
+        return self._waiting
+
+    def add(self, frame: ReplyFrame, now_ns: int) -> bool:
+        """Joins a frame to its sentence; False when it was refused: out of bounds, or its sentence is over."""
+        fits = 0 <= frame.segment < self._current + MAX_SEGMENTS
+        if not fits or frame.segment < self._current or frame.offset < 0:
+            return False
+        segment = self._segments.setdefault(frame.segment, _Segment())
+        pcm = np.frombuffer(frame.pcm, dtype="<i2", count=len(frame.pcm) // 2).astype(np.int16, copy=False)
+        if segment.complete or self._waiting + len(pcm) > MAX_WAITING_SAMPLES:
+            return False
+        self._arrived_ns = now_ns
+        self._join(segment, frame.offset, pcm)
+        segment.complete = frame.last
+        return True
+
+    def end(self, segments: int, *, hangup: bool) -> None:
+        """The reply has this many sentences."""
+        self._total = segments
+        self.hangup = hangup
+
+    def played(self, segment: int) -> None:
+        """The engine played a sentence to its end."""
+        self._played = max(self._played, segment)
+
+    @property
+    def done(self) -> bool:
+        """Whether everything the reply will ever have was played."""
+        return self._total >= 0 and self._played + 1 >= self._total
+
+    @property
+    def ended(self) -> bool:
+        """Whether the dialogue said how many sentences there are."""
+        return self._total >= 0
+
+    def next_piece(self) -> Piece | None:
+        """The next audio in order, or None where it has not come yet."""
+        segment = self._segments.get(self._current)
+        if segment is None:
+            return None
+        if segment.pieces:
+            last = segment.complete and len(segment.pieces) == 1
+            return Piece(self._current, segment.pieces[0], last)
+        return Piece(self._current, np.zeros(0, np.int16), last=True) if segment.complete else None
+
+    def took(self, samples: int) -> None:
+        """The engine took so many samples of `next_piece`; after the last of a sentence the next one begins."""
+        segment = self._segments[self._current]
+        self._waiting -= samples
+        if segment.pieces:
+            rest = segment.pieces.popleft()[samples:]
+            if len(rest):
+                segment.pieces.appendleft(rest)
+        if segment.complete and not segment.pieces:
+            self._begin(self._current + 1)
+
+    def pass_over(self, now_ns: int) -> bool:
+        """Gives up a sentence that stalls while a later one waits. Asked while the engine plays nothing."""
+        later = [number for number, segment in self._segments.items() if number > self._current and segment.received]
+        if not later or now_ns - self._arrived_ns < STALL_NS:
+            return False
+        self._played = max(self._played, min(later) - 1)
+        self._begin(min(later))
+        self.gaps += 1
+        return True
+
+    def _join(self, segment: _Segment, offset: int, pcm: Samples) -> None:
+        if offset > segment.received:
+            missing = np.zeros(min(offset - segment.received, MAX_GAP_SAMPLES), np.int16)
+            self._push(segment, missing)
+            segment.received = offset
+            self.gaps += 1
+        fresh = pcm[segment.received - offset :]
+        self._push(segment, fresh)
+        segment.received += len(fresh)
+
+    def _push(self, segment: _Segment, pcm: Samples) -> None:
+        if len(pcm):
+            segment.pieces.append(pcm)
+            self._waiting += len(pcm)
+
+    def _begin(self, number: int) -> None:
+        for passed in [n for n in self._segments if n < number]:
+            self._waiting -= sum(len(piece) for piece in self._segments.pop(passed).pieces)
+        self._current = number

@@ -1,0 +1,85 @@
+"""What the caller is saying: the current utterance as frames for an STT worker, kept so that another can have it again.
+
+One `Utterance` per call that listens. It is bounded by the longest utterance the engine lets through (I6) and forgets
+what was said once it is aborted or the next one starts. It must not know workers or epochs beyond passing them on.
+"""
+
+from shared.contracts import Mark, UtteranceFrame
+from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, ms_to_samples
+
+_SLACK_SAMPLES = NARROWBAND_HZ
+"""Above the engine's own limit: the frames between its decision and the end mark."""
+
+
+class Utterance:
+    """The newest utterance of one call; `turn` -1 before the first."""
+
+    __slots__ = ("_bound", "_call_id", "_pcm", "_silence_ms", "dropped", "ended_ns", "mark", "turn")
+
+    def __init__(self, call_id: str, max_ms: int, pre_roll_ms: int) -> None:
+        self._call_id = call_id
+        self._bound = (ms_to_samples(max_ms + pre_roll_ms) + _SLACK_SAMPLES) * BYTES_PER_SAMPLE
+        self._pcm = bytearray()
+        self._silence_ms = 0
+        self.turn = -1
+        self.mark = Mark.ABORT
+        """The last mark that was not plain audio; ABORT also before the first utterance."""
+        self.ended_ns = -1
+        self.dropped = 0
+        """Frames beyond the bound; they are neither kept nor sent."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more audio of it is to come."""
+        return self.mark not in {Mark.END, Mark.ABORT}
+
+    @property
+    def samples(self) -> int:
+        return len(self._pcm) // BYTES_PER_SAMPLE
+
+    @property
+    def pcm(self) -> bytes:
+        return bytes(self._pcm)
+
+    def start(self, epoch: int, turn: int, pcm: bytes) -> UtteranceFrame:
+        """Begins an utterance with its pre-roll; what was kept of the one before is gone."""
+        self._pcm = bytearray(pcm)
+        self.turn, self.mark, self.ended_ns, self._silence_ms = turn, Mark.START, -1, 0
+        return UtteranceFrame(self._call_id, epoch, turn, 0, Mark.START, pcm)
+
+    def audio(self, epoch: int, pcm: bytes) -> UtteranceFrame | None:
+        """One more frame, or None where there is no open utterance or it is full."""
+        if not self.is_open:
+            return None
+        if len(self._pcm) + len(pcm) > self._bound:
+            self.dropped += 1
+            return None
+        offset = self.samples
+        self._pcm += pcm
+        return UtteranceFrame(self._call_id, epoch, self.turn, offset, Mark.AUDIO, pcm)
+
+    def note(self, epoch: int, mark: Mark, silence_ms: int, now_ns: int) -> UtteranceFrame:
+        """PAUSE, RESUME, END or ABORT at the present end of the audio."""
+        self.mark, self._silence_ms = mark, silence_ms
+        if mark is Mark.END:
+            self.ended_ns = now_ns
+        if mark is Mark.ABORT:
+            self._pcm.clear()
+        return self._marked(epoch, mark)
+
+    def forget(self) -> None:
+        """The reply has begun: nobody will ask for this utterance again."""
+        self._pcm.clear()
+        self.mark = Mark.ABORT
+
+    def again(self, epoch: int) -> list[UtteranceFrame]:
+        """The whole utterance for a worker that has not heard it: from START, with its present mark."""
+        if self.mark is Mark.ABORT:
+            return []
+        frames = [UtteranceFrame(self._call_id, epoch, self.turn, 0, Mark.START, self.pcm)]
+        if self.mark in {Mark.PAUSE, Mark.END}:
+            frames.append(self._marked(epoch, self.mark))
+        return frames
+
+    def _marked(self, epoch: int, mark: Mark) -> UtteranceFrame:
+        return UtteranceFrame(self._call_id, epoch, self.turn, self.samples, mark, b"", self._silence_ms)
