@@ -18,8 +18,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A value inside a message, without a tag of its own."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
-    """Base of every message; subclasses give `tag=` and, past version 1, `version`."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_defaults=True):
+    """Base of every message; subclasses give `tag=` and, past version 1, `version`.
+
+    Fields at their default are not sent: a field added later changes no byte of what was sent before it came.
+    """
 
     version: ClassVar[int] = 1
 
