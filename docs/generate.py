@@ -72,7 +72,8 @@ def configuration() -> str:
 def messages() -> str:
     notes = field_notes(control) | field_notes(speech) | field_notes(events)
     lines = [MADE, "# Messages", "", "Streams, writers and readers: [contracts.md](contracts.md).", ""]
-    for tag, cls in sorted(contracts().items()):
+    ours = {tag: cls for tag, cls in contracts().items() if cls.__module__.startswith("shared.")}
+    for tag, cls in sorted(ours.items()):
         lines += [f"## {cls.__name__} `{tag}` version {cls.version}", "", (inspect.getdoc(cls) or "").strip(), ""]
         lines += ["| field | type | meaning |", "|---|---|---|"]
         for field in msgspec.structs.fields(cls):
