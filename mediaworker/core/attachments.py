@@ -59,20 +59,19 @@ class Attachments:
             self._asked_ns[role] = now_ns + RETRY_NS
         return gone
 
-    def assigned(self, role: str, leaving: str, worker: str, now_ns: int) -> bool:
+    def assigned(self, role: str, leaving: str, worker: str) -> bool:
         """`worker` takes over from `leaving`; False (and nothing changes) where that is not so any more."""
         if not worker or self._workers.get(role) != leaving:
             return False
         self._workers[role] = worker
         self._asked_ns.pop(role, None)
-        self._raise(role, now_ns)
+        self.epoch += 1
         return True
 
-    def renew(self, now_ns: int) -> None:
+    def renew(self) -> None:
         """The same workers, attached anew: the registry lost its memory and messages with it."""
-        self._raise("stt", now_ns)
-
-    def _raise(self, role: str, now_ns: int) -> None:
         self.epoch += 1
-        if role == "stt":
-            self.stt_ready_ns = now_ns + SETTLE_NS
+
+    def settle(self, now_ns: int) -> None:
+        """Holds frames back until the STT worker knows of the attachment."""
+        self.stt_ready_ns = now_ns + SETTLE_NS

@@ -18,6 +18,8 @@ MAX_WAITING_SAMPLES = 60 * NARROWBAND_HZ
 """Ahead of the engine's own ring. The LLM worker keeps two sentences ahead, so this is a backstop (I6)."""
 
 MAX_SEGMENTS = 256
+"""Sentences of one reply."""
+
 MAX_GAP_SAMPLES = NARROWBAND_HZ
 STALL_NS = 1_500 * NS_PER_MS
 """A sentence that does not come while a later one waits is passed over after this."""
@@ -43,13 +45,16 @@ class _Segment:
 class Reply:
     """Audio of one turn. `add` takes what TTS sends, `next_piece` and `took` hand it to the engine in order."""
 
-    __slots__ = ("_arrived_ns", "_current", "_played", "_segments", "_total", "_waiting", "gaps", "hangup", "turn")
+    __slots__ = (
+        "_arrived_ns", "_current", "_lengths", "_played", "_segments", "_total", "_waiting", "gaps", "hangup", "turn",
+    )  # fmt: skip
 
     def __init__(self, turn: int) -> None:
         self.turn = turn
         self.hangup = False
         self.gaps = 0
         self._segments: dict[int, _Segment] = {}
+        self._lengths: dict[int, int] = {}
         self._current = 0
         self._played = -1
         self._total = -1
@@ -62,8 +67,7 @@ class Reply:
 
     def add(self, frame: ReplyFrame, now_ns: int) -> bool:
         """Joins a frame to its sentence; False when it was refused: out of bounds, or its sentence is over."""
-        fits = 0 <= frame.segment < self._current + MAX_SEGMENTS
-        if not fits or frame.segment < self._current or frame.offset < 0:
+        if not self._current <= frame.segment < MAX_SEGMENTS or frame.offset < 0:
             return False
         segment = self._segments.setdefault(frame.segment, _Segment())
         pcm = np.frombuffer(frame.pcm, dtype="<i2", count=len(frame.pcm) // 2).astype(np.int16, copy=False)
@@ -72,7 +76,13 @@ class Reply:
         self._arrived_ns = now_ns
         self._join(segment, frame.offset, pcm)
         segment.complete = frame.last
+        if frame.last:
+            self._lengths[frame.segment] = segment.received
         return True
+
+    def length(self, segment: int) -> int:
+        """Samples of a sentence in all, 0 while its end is not known."""
+        return self._lengths.get(segment, 0)
 
     def end(self, segments: int, *, hangup: bool) -> None:
         """The reply has this many sentences."""
@@ -87,11 +97,6 @@ class Reply:
     def done(self) -> bool:
         """Whether everything the reply will ever have was played."""
         return self._total >= 0 and self._played + 1 >= self._total
-
-    @property
-    def ended(self) -> bool:
-        """Whether the dialogue said how many sentences there are."""
-        return self._total >= 0
 
     def next_piece(self) -> Piece | None:
         """The next audio in order, or None where it has not come yet."""
@@ -116,7 +121,11 @@ class Reply:
 
     def pass_over(self, now_ns: int) -> bool:
         """Gives up a sentence that stalls while a later one waits. Asked while the engine plays nothing."""
-        later = [number for number, segment in self._segments.items() if number > self._current and segment.received]
+        later = [
+            number
+            for number, segment in self._segments.items()
+            if number > self._current and segment.received
+        ]
         if not later or now_ns - self._arrived_ns < STALL_NS:
             return False
         self._played = max(self._played, min(later) - 1)

@@ -1,0 +1,344 @@
+"""All calls of this media worker: opens and ends them, and hands each what the engine and the farm have for it.
+
+It lives in the tick thread. It must not do I/O: sockets and recordings are reached through the two ports below, all
+else leaves as `effects`. A request is answered once per `msg_id`, and the same way when it comes again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from mediaworker.core.call import Call
+from mediaworker.core.effects import (
+    Assigned,
+    Command,
+    Count,
+    Drain,
+    Effect,
+    Effects,
+    EndAll,
+    Forgotten,
+    LiveWorkers,
+    PortFreed,
+    Released,
+    Send,
+)
+from mediaworker.core.engine import Engine
+from mediaworker.core.floor import FloorError
+from mediaworker.core.legs import LegSetup, TickResult
+from mediaworker.core.rooms import RoomNumbers
+from shared.contracts import (
+    EndReason,
+    MediaAnswer,
+    MediaClose,
+    MediaEnded,
+    MediaOpen,
+    MediaStart,
+    MediaUpdate,
+    PcmToMedia,
+    ReplyEnd,
+)
+from shared.errors import Refused
+from shared.units import NARROWBAND_HZ, NS_PER_S
+
+ANSWERS_KEPT = 4_096
+"""Requests that are recognised when they come again."""
+
+ACK_LIMIT_NS = 60 * NS_PER_S
+"""A leg whose front never said that the caller acknowledged: fronts give up after 64*T1 = 32 s, dead ones never."""
+
+
+class Wire(Protocol):
+    """The sockets, as the exchange needs them."""
+
+    def bind_pair(self, port: int, row: int) -> None:
+        """Raises Refused("port_busy")."""
+        ...
+
+    def close(self, row: int) -> None: ...
+
+
+class Tape(Protocol):
+    """The recorder, as the exchange needs it."""
+
+    def begin(self, row: int, call_id: str) -> None: ...
+
+    def finish(self, row: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the exchange is configured with."""
+
+    media_id: str
+    """Worker id of this process."""
+    max_call_ns: int
+    media_cidrs: tuple[str, ...] = ()
+
+
+class Exchange:
+    """`handle` takes a command, `after_tick` what a tick found; then `take` gives the effects of both."""
+
+    def __init__(self, engine: Engine, wire: Wire, tape: Tape, limits: Limits) -> None:
+        self._engine = engine
+        self._wire = wire
+        self._tape = tape
+        self._limits = limits
+        self._out = Effects()
+        self._calls: dict[str, Call] = {}
+        self._rows: dict[int, Call] = {}
+        self._opened_ns: dict[str, int] = {}
+        self._rooms = RoomNumbers()
+        self._answers: OrderedDict[str, MediaAnswer] = OrderedDict()
+        self._draining = False
+        self._ending: list[Call] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def call(self, call_id: str) -> Call | None:
+        return self._calls.get(call_id)
+
+    def take(self) -> list[Effect]:
+        return self._out.take()
+
+    # --- from the farm
+
+    def handle(self, command: Command, now_ns: int) -> None:
+        """Acts on a message or on what the shell found out; other messages are counted and dropped."""
+        act = self._COMMANDS.get(type(command))
+        if act is None:
+            self._out.add(Count("voicefarm_bus_dropped", ("unknown",)))
+            return
+        act(self, command, now_ns)
+        self._end_finished(now_ns)
+
+    def _open(self, message: MediaOpen, now_ns: int) -> None:
+        known = self._answers.get(message.msg_id)
+        if known is None and message.call_id in self._calls:
+            known = MediaAnswer(msg_id=message.msg_id, call_id=message.call_id, ok=True)
+        if known:
+            self._out.add(Send(message.reply_to, known))
+            return
+        try:
+            call = self._set_up(message, now_ns)
+        except Refused as refused:
+            self._answer(message, refused.reason)
+            self._out.add(PortFreed(message.rtp_port, refused.reason == "port_busy"))
+            return
+        self._calls[call.call_id] = call
+        self._rows[call.row] = call
+        self._opened_ns[call.call_id] = now_ns
+        if message.record:
+            self._tape.begin(call.row, call.call_id)
+        self._answer(message)
+        call.introduce()
+
+    def _set_up(self, message: MediaOpen, now_ns: int) -> Call:
+        room = self._rooms.find(message.tenant, message.room_id)
+        if self._draining and room is None:
+            raise Refused("draining")
+        number = self._rooms.enter(message.tenant, message.room_id)
+        try:
+            row = self._engine.open(self._setup(message, number), now_ns)
+        except (Refused, ValueError) as error:
+            self._rooms.leave(message.tenant, message.room_id)
+            raise error if isinstance(error, Refused) else Refused("bad_request", str(error)) from error
+        try:
+            self._wire.bind_pair(message.rtp_port, row)
+        except Refused:
+            self._engine.close(row)
+            self._rooms.leave(message.tenant, message.room_id)
+            raise
+        return Call(message, self._limits.media_id, row, self._engine, self._out)
+
+    def _setup(self, message: MediaOpen, room: int) -> LegSetup:
+        app = message.app
+        parrot = app.kind == "echo" and app.options.get("mode") == "after_silence"
+        return LegSetup(
+            rtp_port=message.rtp_port,
+            remote=message.remote,
+            format=message.format,
+            media_cidrs=(*self._limits.media_cidrs, *message.media_cidrs),
+            detect_speech=parrot or app.kind in {"transcribe", "agent"},
+            turn=app.turn,
+            echo=app.kind == "echo" and not parrot,
+            room=room if app.kind == "conference" else -1,
+            record=message.record,
+        )
+
+    def _start(self, message: MediaStart, now_ns: int) -> None:
+        call = self._asked(message)
+        if call:
+            call.begin(now_ns)
+            self._answer(message)
+
+    def _update(self, message: MediaUpdate, _now_ns: int) -> None:
+        call = self._asked(message)
+        if not call:
+            return
+        try:
+            call.update(message)
+        except (Refused, ValueError):
+            self._answer(message, "bad_request")
+        else:
+            self._answer(message)
+
+    def _close(self, message: MediaClose, now_ns: int) -> None:
+        call = self._calls.get(message.call_id)
+        if call:
+            self._end(call, message.reason, now_ns)
+        if not self._repeated(message):
+            self._answer(message)
+
+    def _audio(self, message: PcmToMedia, now_ns: int) -> None:
+        if message.rate_hz != NARROWBAND_HZ:
+            self._out.add(Count("voicefarm_bus_dropped", ("refused",)))
+            return
+        for frame in message.frames:
+            call = self._calls.get(frame.call_id)
+            if call is None:
+                self._out.add(Count("voicefarm_bus_dropped", ("late",)))
+                continue
+            times = message.times.get(frame.call_id)
+            if times:
+                call.take_times(frame.turn, times)
+            call.take_audio(frame, now_ns)
+
+    def _reply_end(self, message: ReplyEnd, now_ns: int) -> None:
+        call = self._calls.get(message.call_id)
+        if call:
+            call.end_reply(message, now_ns)
+            self._ending.append(call)
+
+    def _live(self, command: LiveWorkers, now_ns: int) -> None:
+        for call in self._calls.values():
+            call.watch(command.live, now_ns)
+
+    def _assigned(self, command: Assigned, now_ns: int) -> None:
+        call = self._calls.get(command.call_id)
+        if call:
+            call.reattach(command.role, command.leaving, command.worker, now_ns)
+
+    def _forgotten(self, _command: Forgotten, now_ns: int) -> None:
+        for call in self._calls.values():
+            call.attach_anew(now_ns)
+
+    def _drain(self, _command: Drain, _now_ns: int) -> None:
+        self._draining = True
+
+    def _end_all(self, command: EndAll, now_ns: int) -> None:
+        self._draining = True
+        for call in list(self._calls.values()):
+            self._hang_up(call, command.reason, now_ns)
+
+    _COMMANDS: ClassVar[dict[type, Callable[["Exchange", Any, int], None]]] = {
+        MediaOpen: _open,
+        MediaStart: _start,
+        MediaUpdate: _update,
+        MediaClose: _close,
+        PcmToMedia: _audio,
+        ReplyEnd: _reply_end,
+        LiveWorkers: _live,
+        Assigned: _assigned,
+        Forgotten: _forgotten,
+        Drain: _drain,
+        EndAll: _end_all,
+    }
+
+    # --- from the engine
+
+    def after_tick(self, result: TickResult, now_ns: int) -> None:
+        """Gives every call what the tick found for it."""
+        for speech in result.speech:
+            self._guarded(self._rows.get(speech.row), Call.hear, speech, now_ns)
+        for row in result.utterance_rows.tolist():
+            call = self._rows.get(row)
+            if call:
+                call.listen(result.caller_pcm[row], now_ns)
+        for key in result.dtmf:
+            call = self._rows.get(key.row)
+            if call:
+                call.press(key)
+        for playout in result.playout:
+            call = self._rows.get(playout.row)
+            self._guarded(call, Call.played, playout, now_ns)
+            if call and call.ending:
+                self._ending.append(call)
+        for lost in result.lost:
+            call = self._rows.get(lost.row)
+            if call:
+                self._hang_up(call, lost.reason, now_ns)
+        self._service(now_ns)
+        self._end_finished(now_ns)
+
+    def each_second(self, now_ns: int) -> None:
+        """Ends calls that are too old, or that nobody ever acknowledged."""
+        for call in list(self._calls.values()):
+            opened_ns = self._opened_ns[call.call_id]
+            if now_ns - opened_ns > self._limits.max_call_ns:
+                self._hang_up(call, "max_duration", now_ns)
+            elif call.started_ns < 0 and now_ns - opened_ns > ACK_LIMIT_NS:
+                self._hang_up(call, "no_ack", now_ns)
+
+    # --- parts
+
+    def _service(self, now_ns: int) -> None:
+        for call in self._calls.values():
+            if call.needs_service:
+                call.service(now_ns)
+
+    def _guarded(
+        self, call: Call | None, step: Callable[[Call, Any, int], None], event: Any, now_ns: int
+    ) -> None:
+        if call is None:
+            return
+        try:
+            step(call, event, now_ns)
+        except FloorError:
+            self._out.add(Count("voicefarm_task_errors", ("floor",)))
+
+    def _end_finished(self, now_ns: int) -> None:
+        ending, self._ending = self._ending, []
+        for call in ending:
+            if call.ending and call.call_id in self._calls:
+                self._hang_up(call, call.ending, now_ns)
+
+    def _hang_up(self, call: Call, reason: EndReason, now_ns: int) -> None:
+        """An end of our own: the front is told, and says BYE."""
+        self._end(call, reason, now_ns)
+        ended = MediaEnded(msg_id=f"{call.call_id}-ended", call_id=call.call_id, reason=reason)
+        self._out.add(Send(call.opened.reply_to, ended))
+
+    def _end(self, call: Call, reason: EndReason, now_ns: int) -> None:
+        opened = call.opened
+        self._wire.close(call.row)
+        if opened.record:
+            self._tape.finish(call.row)
+        call.close(reason, self._engine.close(call.row), now_ns)
+        self._rooms.leave(opened.tenant, opened.room_id)
+        del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]
+        self._out.add(Released(call.row, call.call_id, opened.rtp_port, opened.record))
+
+    def _asked(self, message: MediaStart | MediaUpdate) -> Call | None:
+        """The call a request is about, unless it was answered before; an unknown call is answered here."""
+        if self._repeated(message):
+            return None
+        call = self._calls.get(message.call_id)
+        if call is None:
+            self._answer(message, "unknown_call")
+        return call
+
+    def _repeated(self, message: MediaStart | MediaUpdate | MediaClose) -> bool:
+        known = self._answers.get(message.msg_id)
+        if known:
+            self._out.add(Send(message.reply_to, known))
+        return known is not None
+
+    def _answer(self, message: MediaOpen | MediaStart | MediaUpdate | MediaClose, reason: str = "") -> None:
+        answer = MediaAnswer(msg_id=message.msg_id, call_id=message.call_id, ok=not reason, reason=reason)
+        self._answers[message.msg_id] = answer
+        if len(self._answers) > ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+        self._out.add(Send(message.reply_to, answer))
