@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from shared.config import model  # noqa: E402  the checkout is put on the path first
-from shared.contracts import control, contracts, events, speech  # noqa: E402
+from shared.contracts import contracts, control, events, speech  # noqa: E402
 from shared.metrics import CALL_FAMILIES, FAMILIES  # noqa: E402
 
 MADE = "<!-- made by docs/generate.py from the code; do not edit -->"
