@@ -62,6 +62,13 @@ class Farm:
         return f"redis://127.0.0.1:{self.redis_port}/0"
 
     @property
+    def rtp_range(self) -> tuple[int, int]:
+        """First and last RTP port of the farm."""
+        tree = yaml.safe_load((self.directory / "voicefarm.yaml").read_text())
+        first, _, last = tree["media"]["ports"].partition("-")
+        return int(first), int(last)
+
+    @property
     def sip(self) -> str:
         return f"127.0.0.1:{self.sip_ports[0]}"
 
