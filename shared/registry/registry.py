@@ -113,6 +113,14 @@ class Registry:
         parsed = ((call_id.decode(), *value.decode().split()) for call_id, value in rows.items())
         return [Held(call_id=c, port=int(port), age_ms=now_ms - int(at)) for c, at, port in parsed]
 
+    async def forget(self, worker_id: str, call_id: str) -> None:
+        """Removes a reservation from a worker's own load, also when the call's record is gone already."""
+        await run(self._client.hdel(self._keys.load(worker_id), call_id))
+
+    async def free_ports(self, worker_id: str) -> list[int]:
+        """The ports that fronts may take, as the registry has them."""
+        return [int(port) for port in await run(self._client.lrange(self._keys.ports(worker_id), 0, -1))]
+
     async def set_ports(self, worker_id: str, ports: Sequence[int]) -> None:
         """Replaces a worker's list of free ports."""
         pipe = self._client.pipeline(transaction=True)
