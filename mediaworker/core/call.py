@@ -66,7 +66,9 @@ _STAGES = {
 class Call:
     """A leg with an application. `ending` is set when the application is done with the call."""
 
-    def __init__(self, opened: MediaOpen, media: str, row: int, engine: Engine, out: Effects) -> None:
+    def __init__(
+        self, opened: MediaOpen, media: str, row: int, engine: Engine, out: Effects, busy: "dict[str, Call]"
+    ) -> None:
         self.opened = opened
         self.row = row
         self.floor = Floor()
@@ -77,6 +79,7 @@ class Call:
         self._media = media
         self._engine = engine
         self._out = out
+        self._busy = busy
         self._turn = opened.app.turn
         self._utterance = Utterance(opened.call_id, self._turn.max_utterance_ms, self._turn.pre_roll_ms)
         self._reply = Reply(0)
@@ -90,11 +93,6 @@ class Call:
     @property
     def call_id(self) -> str:
         return self.opened.call_id
-
-    @property
-    def needs_service(self) -> bool:
-        """Whether `service` has something to do: audio to queue, or an utterance to send again."""
-        return self._resend or self._reply.waiting_samples > 0
 
     # --- life
 
@@ -197,24 +195,22 @@ class Call:
             self._finish_reply(now_ns)
 
     def service(self, now_ns: int) -> None:
-        """Moves waiting audio into the engine's ring, and a waiting utterance to its new STT worker."""
+        """Moves waiting audio into the engine's ring, and a waiting utterance to its new STT worker.
+
+        While something still waits the call is in `busy`, and is serviced every tick.
+        """
         if self._resend and now_ns >= self.links.stt_ready_ns:
             self._resend = False
             for frame in self._utterance.again(self.links.epoch):
                 self._out.utterance(self.links.worker("stt"), frame)
-        while piece := self._reply.next_piece():
-            fits = min(len(piece.pcm), self._engine.room(self.row))
-            whole = fits == len(piece.pcm)
-            if not whole and not fits:
-                return
-            taken = self._engine.queue(
-                self.row, self._reply.turn, piece.segment, piece.pcm[:fits], last=piece.last and whole
-            )
-            self._reply.took(taken)
-            if taken < len(piece.pcm):
-                return
-        if self._reply.waiting_samples and not self._engine.playing(self.row):
+        self._top_up()
+        waiting = self._reply.waiting_samples > 0
+        if waiting and not self._engine.playing(self.row) and self.floor.state is State.SPEAKING:
             self._reply.pass_over(now_ns)
+        if waiting or self._resend:
+            self._busy[self.call_id] = self
+        else:
+            self._busy.pop(self.call_id, None)
 
     # --- the AI workers
 
@@ -341,6 +337,19 @@ class Call:
 
     # --- parts
 
+    def _top_up(self) -> None:
+        while piece := self._reply.next_piece():
+            fits = min(len(piece.pcm), self._engine.room(self.row))
+            whole = fits == len(piece.pcm)
+            if not whole and not fits:
+                return
+            taken = self._engine.queue(
+                self.row, self._reply.turn, piece.segment, piece.pcm[:fits], last=piece.last and whole
+            )
+            self._reply.took(taken)
+            if taken < len(piece.pcm):
+                return
+
     def _mark(self, mark: Mark, speech: SpeechEvent | None, now_ns: int) -> None:
         silence_ms = (now_ns - speech.last_loud_ns) // NS_PER_MS if speech else 0
         self._to_stt(self._utterance.note(self.links.epoch, mark, silence_ms, now_ns), now_ns)
@@ -379,6 +388,7 @@ class Call:
         if self.links.worker("stt") and wanted:
             self.links.settle(now_ns)
             self._resend = True
+            self.service(now_ns)
 
     def _to_stt(self, frame: UtteranceFrame, now_ns: int) -> None:
         worker = self.links.worker("stt")

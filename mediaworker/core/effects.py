@@ -91,6 +91,7 @@ class Released(NamedTuple):
 class PortFreed(NamedTuple):
     """A port of a refused leg; `busy` when a stranger has it."""
 
+    call_id: str
     port: int
     busy: bool
 

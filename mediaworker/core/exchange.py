@@ -88,6 +88,7 @@ class Exchange:
         self._out = Effects()
         self._calls: dict[str, Call] = {}
         self._rows: dict[int, Call] = {}
+        self._busy: dict[str, Call] = {}
         self._opened_ns: dict[str, int] = {}
         self._rooms = RoomNumbers()
         self._answers: OrderedDict[str, MediaAnswer] = OrderedDict()
@@ -125,7 +126,7 @@ class Exchange:
             call = self._set_up(message, now_ns)
         except Refused as refused:
             self._answer(message, refused.reason)
-            self._out.add(PortFreed(message.rtp_port, refused.reason == "port_busy"))
+            self._out.add(PortFreed(message.call_id, message.rtp_port, refused.reason == "port_busy"))
             return
         self._calls[call.call_id] = call
         self._rows[call.row] = call
@@ -151,7 +152,7 @@ class Exchange:
             self._engine.close(row)
             self._rooms.leave(message.tenant, message.room_id)
             raise
-        return Call(message, self._limits.media_id, row, self._engine, self._out)
+        return Call(message, self._limits.media_id, row, self._engine, self._out, self._busy)
 
     def _setup(self, message: MediaOpen, room: int) -> LegSetup:
         app = message.app
@@ -270,7 +271,8 @@ class Exchange:
             call = self._rows.get(lost.row)
             if call:
                 self._hang_up(call, lost.reason, now_ns)
-        self._service(now_ns)
+        for call in list(self._busy.values()):
+            call.service(now_ns)
         self._end_finished(now_ns)
 
     def each_second(self, now_ns: int) -> None:
@@ -283,11 +285,6 @@ class Exchange:
                 self._hang_up(call, "no_ack", now_ns)
 
     # --- parts
-
-    def _service(self, now_ns: int) -> None:
-        for call in self._calls.values():
-            if call.needs_service:
-                call.service(now_ns)
 
     def _guarded(
         self, call: Call | None, step: Callable[[Call, Any, int], None], event: Any, now_ns: int
@@ -318,6 +315,7 @@ class Exchange:
             self._tape.finish(call.row)
         call.close(reason, self._engine.close(call.row), now_ns)
         self._rooms.leave(opened.tenant, opened.room_id)
+        self._busy.pop(call.call_id, None)
         del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]
         self._out.add(Released(call.row, call.call_id, opened.rtp_port, opened.record))
 

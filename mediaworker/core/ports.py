@@ -33,8 +33,13 @@ class Ports:
         self._due.pop(port, None)
         self._used[port] = call_id
 
-    def free(self, port: int, now_ns: int) -> None:
-        """Starts the quarantine of a pair: a late packet of the last call must meet nobody (I8)."""
+    def free(self, port: int, call_id: str, now_ns: int) -> None:
+        """Starts the quarantine of a pair: a late packet of the last call must meet nobody (I8).
+
+        Nothing happens where the pair is another call's: a leg was refused because that call has it.
+        """
+        if self._used.get(port, call_id) != call_id:
+            return
         self._used.pop(port, None)
         if port in self._all:
             self._due[port] = now_ns + self._quarantine_ns

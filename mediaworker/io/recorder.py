@@ -1,0 +1,194 @@
+"""Stereo recordings: caller left, what was sent to them right; one WAV per call, written beside the tick.
+
+The tick hands over one array per tick; a writer thread has the files. A file is playable after every second, whatever
+kills the process: data first, then the sizes in its header. When the disk does not keep up frames are dropped, counted
+and padded with silence, so that both sides stay in time. It must not block a tick (I7).
+Sources: RIFF WAVE, PCM (Microsoft, Multimedia Programming Interface 1.0).
+"""
+
+import os
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mediaworker.core.legs import Samples
+from shared.log import get_log
+from shared.units import BYTES_PER_SAMPLE, FRAME_SAMPLES, NARROWBAND_HZ
+
+log = get_log(__name__)
+
+QUEUE_FRAMES = 50_000
+"""32 MB of audio: two seconds of 500 calls, half a minute of 30."""
+
+CHANNELS = 2
+FRAME_BYTES = FRAME_SAMPLES * CHANNELS * BYTES_PER_SAMPLE
+HEADER_BYTES = 44
+_WAKE_S = 0.2
+_FLUSH_FRAMES = 50
+_LONGEST_GAP = 500
+"""Frames of silence for one gap at most: a gap is a hiccup of the disk, not a call put away."""
+
+
+def wav_header(data_bytes: int) -> bytes:
+    """The header of a file with so many bytes of samples."""
+    block = CHANNELS * BYTES_PER_SAMPLE
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", HEADER_BYTES - 8 + data_bytes, b"WAVE", b"fmt ", 16, 1, CHANNELS,
+        NARROWBAND_HZ, NARROWBAND_HZ * block, block, 8 * BYTES_PER_SAMPLE, b"data", data_bytes,
+    )  # fmt: skip
+
+
+class _Begin(NamedTuple):
+    row: int
+    call_id: str
+
+
+class _Frames(NamedTuple):
+    rows: list[int]
+    numbers: list[int]
+    stereo: npt.NDArray[np.int16]
+
+
+class _Finish(NamedTuple):
+    row: int
+
+
+@dataclass(slots=True)
+class _Tape:
+    call_id: str
+    path: str
+    fd: int
+    written: int = 0
+    """Bytes of samples in the file."""
+    buffer: bytearray = field(default_factory=bytearray)
+    frames: int = 0
+    """Frames written or buffered."""
+
+
+class Recorder:
+    """`begin`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by the writer thread, once per
+    finished recording, with an empty path where no file could be opened."""
+
+    def __init__(self, directory: str, done: Callable[[str, str], None]) -> None:
+        self._directory = directory
+        self._done = done
+        self._queue: deque[_Begin | _Frames | _Finish] = deque()
+        self._queued_frames = 0
+        self._taken_frames = 0
+        self._numbers: dict[int, int] = {}
+        self._tapes: dict[int, _Tape] = {}
+        self._rouse = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self.dropped_frames = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Writes what is queued, finishes every file and ends the thread."""
+        self._closing = True
+        self._rouse.set()
+        self._thread.join()
+
+    # --- tick thread
+
+    def begin(self, row: int, call_id: str) -> None:
+        self._numbers[row] = 0
+        self._queue.append(_Begin(row, call_id))
+        self._rouse.set()
+
+    def frames(self, rows: npt.NDArray[np.int32], caller: Samples, sent: Samples) -> None:
+        """One frame of every recorded leg; `caller` and `sent` are [L, S] of all legs."""
+        if not len(rows):
+            return
+        listed = rows.tolist()
+        numbers = [self._numbers.get(row, 0) for row in listed]
+        for row, number in zip(listed, numbers, strict=True):
+            self._numbers[row] = number + 1
+        if self._queued_frames - self._taken_frames > QUEUE_FRAMES:
+            self.dropped_frames += len(listed)
+            return
+        stereo = np.empty((len(listed), FRAME_SAMPLES, CHANNELS), np.int16)
+        stereo[:, :, 0] = caller[rows]
+        stereo[:, :, 1] = sent[rows]
+        self._queued_frames += len(listed)
+        self._queue.append(_Frames(listed, numbers, stereo))
+
+    def finish(self, row: int) -> None:
+        self._numbers.pop(row, None)
+        self._queue.append(_Finish(row))
+        self._rouse.set()
+
+    # --- writer thread
+
+    def _run(self) -> None:
+        os.makedirs(self._directory, exist_ok=True)
+        while not self._closing or self._queue:
+            self._rouse.wait(_WAKE_S)
+            self._rouse.clear()
+            while self._queue:
+                self._act(self._queue.popleft())
+        for row in list(self._tapes):
+            self._finish(row)
+
+    def _act(self, item: _Begin | _Frames | _Finish) -> None:
+        if isinstance(item, _Begin):
+            self._open(item)
+        elif isinstance(item, _Finish):
+            self._finish(item.row)
+        else:
+            self._taken_frames += len(item.rows)
+            for row, number, stereo in zip(item.rows, item.numbers, item.stereo, strict=True):
+                tape = self._tapes.get(row)
+                if tape:
+                    self._add(tape, number, stereo)
+
+    def _open(self, item: _Begin) -> None:
+        path = os.path.join(self._directory, f"{item.call_id}.wav")
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+            os.write(fd, wav_header(0))
+        except OSError as error:
+            log.error("recording not begun", call_id=item.call_id, path=path, problem=str(error))
+            fd, path = -1, ""
+        self._tapes[item.row] = _Tape(item.call_id, path, fd)
+
+    def _add(self, tape: _Tape, number: int, stereo: npt.NDArray[np.int16]) -> None:
+        missing = min(number - tape.frames, _LONGEST_GAP)
+        if missing > 0:
+            tape.buffer += bytes(missing * FRAME_BYTES)
+        tape.frames = number + 1
+        tape.buffer += stereo.tobytes()
+        if len(tape.buffer) >= _FLUSH_FRAMES * FRAME_BYTES:
+            self._flush(tape)
+
+    def _flush(self, tape: _Tape) -> None:
+        if tape.fd < 0:
+            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
+            tape.buffer.clear()
+            return
+        try:
+            os.pwrite(tape.fd, tape.buffer, HEADER_BYTES + tape.written)
+            os.pwrite(tape.fd, wav_header(tape.written + len(tape.buffer)), 0)
+        except OSError as error:
+            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
+            log.error("recording not written", call_id=tape.call_id, problem=str(error))
+        else:
+            tape.written += len(tape.buffer)
+        tape.buffer.clear()
+
+    def _finish(self, row: int) -> None:
+        tape = self._tapes.pop(row, None)
+        if tape is None:
+            return
+        self._flush(tape)
+        if tape.fd >= 0:
+            os.close(tape.fd)
+        self._done(tape.call_id, tape.path)
