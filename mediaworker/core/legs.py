@@ -120,3 +120,6 @@ class LegStats:
     lost_out: int = 0
     rtt_ms: float = -1.0
     depth_frames: int = 0
+    jitter_mean_ms: float = 0.0
+    """Mean and highest value of the running figure: what tshark calls mean and max jitter."""
+    jitter_max_ms: float = 0.0

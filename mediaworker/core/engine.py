@@ -1,0 +1,391 @@
+"""The media engine: every leg of a process as rows of arrays, 20 ms at a time.
+
+A shell drains its sockets into `receive` and `receive_rtcp`, calls `tick` for the next phase of the 20 ms, and sends
+`packets[sending(phase)]` and `rtcp_out()`. Nothing here waits, logs or reads a clock. Not thread-safe: only the tick
+thread touches it. Source of the shape: DESIGN section 6; of the rules: RFC 3550, 3551, 4733.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mediaworker.core import sequence
+from mediaworker.core.address import address_key, network
+from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.g711 import Octets
+from mediaworker.core.jitter import JitterRing
+from mediaworker.core.legs import Heard, LegLost, LegSetup, LegStats, Samples, TickResult
+from mediaworker.core.output import Output
+from mediaworker.core.playout import POOL_CHUNKS, Playout
+from mediaworker.core.quality import Histogram
+from mediaworker.core.receive import Receiver
+from mediaworker.core.reports import Reports, RtcpPacket
+from mediaworker.core.rows import UNSET, Index, Ints, Rows
+from mediaworker.core.sound import CallerSound
+from mediaworker.core.speech import SpeechGate
+from mediaworker.core.transmit import Transmitter
+from shared.contracts import MediaFormat, RtpEndpoint
+from shared.errors import Refused
+from shared.metrics import TICK_BUCKETS
+from shared.units import NS_PER_MS, NS_PER_S, TICK_MS
+
+WATCH_TICKS = 25
+"""Legs are looked at for lost packets every half second."""
+PHASE_FILL = 64
+"""Legs of a phase before the next one is begun: a short burst of sends is cheaper than one more tick."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Figures of the live rows and of the process, as copies that may cross threads."""
+
+    rows: Index
+    packets_in: Ints
+    packets_out: Ints
+    jitter_in_ms: npt.NDArray[np.float64]
+    loss_in: npt.NDArray[np.float64]
+    jitter_out_ms: npt.NDArray[np.float64]
+    loss_out: npt.NDArray[np.float64]
+    rtt_ms: npt.NDArray[np.float64]
+    depth_frames: Ints
+    totals: dict[str, int] = field(default_factory=dict)
+    """packets_in, packets_out, lost_in, lost_out, concealed, send_errors, skipped, legs, playout_chunks_free."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, tuple[tuple[float, ...], list[int], float]] = field(default_factory=dict)
+    """jitter_in, jitter_out, loss_in, loss_out, tick: bounds, counts per bucket (one more than bounds), sum."""
+
+
+class Engine:
+    """`capacity` legs. `phases` slices of the 20 ms that legs are spread over; each `tick` serves the next one."""
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        vad_threshold_dbfs: float = -45.0,
+        jitter_max_ms: int = 200,
+        rtp_timeout_s: float = 30.0,
+        rtp_never_s: float = 20.0,
+        seed: int | None = None,
+        phases: int = 2,
+        pool_chunks: int = POOL_CHUNKS,
+    ) -> None:
+        random = np.random.default_rng(seed)
+        self.capacity = capacity
+        self.phases = phases
+        self.rejected: Counter[str] = Counter()
+        self.send_errors = 0
+        self.rows = Rows(capacity, phases)
+        self.tick_times = Histogram(TICK_BUCKETS)
+        self._ring = JitterRing(self.rows, max(1, jitter_max_ms // TICK_MS))
+        self._dtmf = DtmfReceiver()
+        self._receiver = Receiver(self.rows, self._ring, self._dtmf, self.rejected)
+        self._sound = CallerSound(self.rows, self._ring)
+        self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
+        self._playout = Playout(self.rows.count, capacity, pool_chunks)
+        self._transmitter = Transmitter(self.rows, random)
+        self._output = Output(self.rows, self._playout, self._transmitter)
+        self._reports = Reports(self.rows, self.rejected, random)
+        self._room_phase: Counter[tuple[int, int]] = Counter()
+        self._timeout_ns = int(rtp_timeout_s * NS_PER_S)
+        self._never_ns = int(rtp_never_s * NS_PER_S)
+        self._phase = 0
+        self._ticks = 0
+        self._closed: Counter[str] = Counter()
+
+    # --- a leg's life
+
+    def open(self, setup: LegSetup, now_ns: int) -> int:
+        """A row for the leg; packets are taken from now on, nothing is sent or played before `start`."""
+        if sum(self.rows.live) >= self.capacity:
+            raise Refused("full")
+        negotiated = address_key(setup.remote.host, setup.remote.rtp_port)
+        networks = tuple(network(cidr) for cidr in setup.media_cidrs)
+        row = self.rows.take(self._choose_phase(setup.room))
+        rows = self.rows
+        self._ring.clear(row)
+        rows.opened_ns[row] = now_ns
+        rows.negotiated[row] = negotiated
+        rows.echo[row], rows.record[row] = setup.echo, setup.record
+        rows.detect[row] = setup.detect_speech
+        rows.room[row] = setup.room
+        self._receiver.open(row, networks)
+        self._reports.address(row, setup.remote)
+        self._set_format(row, setup.format)
+        self._transmitter.open(row, setup.format.payload_type)
+        self._transmitter.to[row, 0] = negotiated
+        self._gate.open(row, setup.turn)
+        if setup.room >= 0:
+            self._room_phase[setup.room, rows.phase_of(row)] += 1
+        self._changed(row)
+        return row
+
+    def start(self, row: int, now_ns: int) -> None:
+        """Media may flow: the ACK was seen."""
+        rows = self.rows
+        if rows.started[row]:
+            return
+        rows.started[row] = True
+        rows.started_ns[row] = now_ns
+        self._reports.start(row, now_ns)
+        self._transmitter.mark(row)
+        self._changed(row)
+
+    def update(self, row: int, remote: RtpEndpoint, format: MediaFormat) -> None:  # noqa: A002  the contract's word
+        """A re-INVITE: the source is pinned anew, from the new address."""
+        rows = self.rows
+        negotiated = address_key(remote.host, remote.rtp_port)
+        if negotiated != int(rows.negotiated[row]):
+            rows.negotiated[row] = negotiated
+            self._transmitter.to[row, 0] = negotiated
+            self._reports.address(row, remote)
+        rows.source[row] = 0
+        rows.pinned[row] = False
+        self._receiver.repinned.append(row)
+        sent_before = bool(rows.sends[row])
+        self._set_format(row, format)
+        self._transmitter.retype(row, format.payload_type)
+        if rows.sends[row] and rows.started[row] and not sent_before:
+            self._transmitter.mark(row)
+        self._changed(row)
+
+    def close(self, row: int, now_ns: int | None = None) -> LegStats:
+        """Ends a leg and frees its row. Its RTCP BYE waits in `rtcp_out` for as long as the shell keeps the socket."""
+        stats = self.stats(row)
+        rows = self.rows
+        phase = rows.phase_of(row)
+        self._reports.farewell(row, now_ns if now_ns is not None else int(rows.arrived_ns[row]))
+        self._closed.update(lost_in=stats.lost_in, lost_out=max(0, stats.lost_out), concealed=stats.concealed)
+        room = int(rows.room[row])
+        if room >= 0:
+            self._room_phase[room, phase] -= 1
+            if not self._room_phase[room, phase]:
+                del self._room_phase[room, phase]
+        rows.give(row)
+        rows.room[row] = -1
+        self._receiver.close(row)
+        self._dtmf.forget(row)
+        self._playout.forget(row)
+        self._ring.clear(row)
+        self._changed(row, phase)
+        return stats
+
+    def _set_format(self, row: int, wanted: MediaFormat) -> None:
+        rows = self.rows
+        rows.alaw[row] = wanted.codec == "PCMA"
+        rows.first_word[row] = 0x80 | wanted.payload_type << 8
+        rows.dtmf_type[row] = -1 if wanted.dtmf_payload_type is None else wanted.dtmf_payload_type
+        rows.sends[row] = wanted.direction in {"sendrecv", "sendonly"}
+        rows.receives[row] = wanted.direction in {"sendrecv", "recvonly"}
+
+    def _choose_phase(self, room: int) -> int:
+        if room >= 0:
+            for phase in range(self.phases):
+                if (room, phase) in self._room_phase:
+                    return phase
+        live = self.rows.live
+        for phase in range(self.phases):
+            if live[phase] < PHASE_FILL:
+                return phase
+        return min(range(self.phases), key=live.__getitem__)
+
+    def _changed(self, row: int, phase: int | None = None) -> None:
+        phase = self.rows.phase_of(row) if phase is None else phase
+        self._transmitter.changed(phase)
+        self._output.changed(phase)
+        self._gate.changed(phase)
+
+    # --- what is said to a leg
+
+    def queue(self, row: int, turn: int, segment: int, pcm: Samples, *, last: bool) -> int:
+        """Appends samples of a segment to the leg's playout; how many were taken. A short take leaves it open."""
+        return self._playout.queue(row, turn, segment, pcm, last=last)
+
+    def room(self, row: int) -> int:
+        """Samples that `queue` would take."""
+        return self._playout.room(row)
+
+    def pause(self, row: int) -> None:
+        self._playout.pause(row)
+
+    def resume(self, row: int) -> None:
+        """Goes on at the sample where it was paused."""
+        self._playout.resume(row)
+
+    def flush(self, row: int) -> Heard:
+        """Forgets what is queued (and a pause); how far playout came."""
+        return self._playout.flush(row)
+
+    def playing(self, row: int) -> bool:
+        """Whether whole frames wait to be played, paused or not."""
+        return self._playout.playing(row)
+
+    def heard(self, row: int) -> Heard:
+        return self._playout.heard(row)
+
+    def pre_roll(self, row: int) -> Samples:
+        """Caller audio before the frame just played: `pre_roll_ms` and the onset's earlier frames.
+
+        Read at ONSET. The current frame is not in it; it is in `caller_pcm`, and the row in `utterance_rows`.
+        """
+        return self._gate.pre_roll(row)
+
+    # --- packets in
+
+    def receive(
+        self, rows: Index, packets: Octets, lengths: Ints, sources: npt.NDArray[np.uint64], arrivals: Ints
+    ) -> None:
+        """N RTP datagrams, at most one per row: [N, B] octets (B a multiple of 8, C-contiguous, at least 64), their
+        lengths, source addresses as numbers (`address.address_key`) and arrival times in ns on the clock of `now_ns`.
+        """
+        if len(rows):
+            self._receiver.receive(rows, packets, lengths, sources, arrivals)
+            if self._receiver.repinned:
+                self._follow_sources()
+
+    def receive_rtcp(self, row: int, data: bytes, source: int, arrived_ns: int) -> None:
+        self._reports.receive(row, data, source, arrived_ns)
+
+    def _follow_sources(self) -> None:
+        """Symmetric RTP (RFC 4961): once pinned, media goes where it comes from."""
+        for row in self._receiver.repinned:
+            source = int(self.rows.source[row])
+            if source:
+                self._transmitter.to[row, 0] = source
+                self._reports.follow(row)
+
+    def take_repinned(self) -> list[int]:
+        """Rows whose source was pinned or let go since the last call."""
+        rows, self._receiver.repinned = self._receiver.repinned, []
+        return rows
+
+    # --- the tick
+
+    @property
+    def next_phase(self) -> int:
+        """The phase that the next `tick` serves: its sockets are to be drained before."""
+        return self._phase
+
+    def tick(self, now_ns: int) -> TickResult:
+        """20 ms of the next phase's legs: plays, detects, mixes and prepares one packet per sending leg."""
+        phase = self._phase
+        self._phase = (phase + 1) % self.phases
+        self._ticks += phase == 0
+        result = TickResult(caller_pcm=self.rows.caller_pcm, sent_pcm=self.rows.sent_pcm)
+        if not self.rows.live[phase]:
+            return result
+        span = self.rows.span(phase)
+        self._transmitter.clear_marks(phase)
+        self._sound.play(phase, span)
+        result.speech, result.utterance_rows = self._gate.step(phase)
+        result.dtmf = self._dtmf.take(now_ns) if phase == 0 or not self.rows.live[0] else []
+        result.playout = self._output.compose(phase, span, now_ns)
+        result.record_rows = self._output.record_rows(phase)
+        self._transmitter.stamp(phase, span)
+        if self._ticks % WATCH_TICKS == 0:
+            result.lost = self._watch(span, now_ns)
+        self._reports.due(span, now_ns)
+        return result
+
+    def _watch(self, span: slice, now_ns: int) -> list[LegLost]:
+        """Legs whose packets stopped or never came; held legs owe us none."""
+        rows = self.rows
+        watched = rows.started[span] & rows.receives[span] & ~rows.lost[span]
+        since = np.maximum(rows.arrived_ns[span], rows.started_ns[span])
+        silent = np.where(rows.received[span] > 0, self._timeout_ns, self._never_ns)
+        found = np.flatnonzero(watched & (now_ns - since > silent)) + span.start
+        rows.lost[found] = True
+        return [LegLost(row, "rtp_timeout" if rows.received[row] else "rtp_never") for row in found.tolist()]
+
+    # --- packets out
+
+    @property
+    def packets(self) -> Octets:
+        """[L, 172] the packet of each row."""
+        return self._transmitter.packets
+
+    @property
+    def destinations(self) -> npt.NDArray[np.uint64]:
+        """[L, 2] a `sockaddr_in` per row."""
+        return self._transmitter.to
+
+    def sending(self, phase: int) -> Index:
+        """Rows with a packet to send after the phase's tick; the same object until `sending_version` rises."""
+        return self._transmitter.sending(phase)
+
+    def sending_version(self, phase: int) -> int:
+        return self._transmitter.versions[phase]
+
+    def rtcp_out(self) -> list[RtcpPacket]:
+        return self._reports.take()
+
+    @property
+    def wall_offset_ns(self) -> int:
+        """Wall clock minus the clock of `now_ns`; for the NTP times of sender reports. Set by the shell."""
+        return self._reports.wall_offset_ns
+
+    @wall_offset_ns.setter
+    def wall_offset_ns(self, offset_ns: int) -> None:
+        self._reports.wall_offset_ns = offset_ns
+
+    # --- figures
+
+    def note_tick(self, took_ns: int) -> None:
+        """The shell says how long a tick took, sockets included."""
+        self.tick_times.add(took_ns / NS_PER_S)
+
+    def stats(self, row: int) -> LegStats:
+        rows = self.rows
+        expected = int(sequence.expected(rows, np.array([row]))[0])
+        unique = int(rows.received[row] - rows.duplicate[row])
+        lost = max(0, expected - unique)
+        count = max(1, int(rows.jitter_count[row]))
+        return LegStats(
+            packets_in=int(rows.received[row]), packets_out=int(rows.packets_out[row]), lost_in=lost,
+            late_in=int(rows.late[row]), duplicate_in=int(rows.duplicate[row]), concealed=int(rows.concealed[row]),
+            jitter_in_ms=float(rows.jitter_ns[row]) / NS_PER_MS, loss_in_ratio=lost / expected if expected else 0.0,
+            jitter_out_ms=float(rows.jitter_out_ms[row]), loss_out_ratio=float(rows.loss_out[row]),
+            lost_out=int(rows.lost_out[row]), rtt_ms=float(rows.rtt_ms[row]), depth_frames=self._depth(row),
+            jitter_mean_ms=float(rows.jitter_sum_ns[row]) / count / NS_PER_MS,
+            jitter_max_ms=float(rows.jitter_max_ns[row]) / NS_PER_MS,
+        )  # fmt: skip
+
+    def _depth(self, row: int) -> int:
+        return max(0, int(self.rows.top[row] - self.rows.play[row] + 1)) if self.rows.flowing[row] else 0
+
+    def snapshot(self) -> Snapshot:
+        """For the metrics: live rows and totals."""
+        rows = self.rows
+        live = np.flatnonzero(rows.opened)
+        depth = np.where(rows.flowing[live], np.maximum(0, rows.top[live] - rows.play[live] + 1), 0)
+        snapshot = Snapshot(
+            rows=live, packets_in=rows.received[live], packets_out=rows.packets_out[live],
+            jitter_in_ms=rows.jitter_ns[live] / NS_PER_MS, loss_in=rows.loss_recent[live],
+            jitter_out_ms=rows.jitter_out_ms[live], loss_out=rows.loss_out[live], rtt_ms=rows.rtt_ms[live],
+            depth_frames=depth, totals=self._totals(live), rejected=dict(self.rejected),
+        )  # fmt: skip
+        reports = self._reports
+        for name, histogram in (
+            ("jitter_in", reports.jitter["in"]), ("jitter_out", reports.jitter["out"]),
+            ("loss_in", reports.loss["in"]), ("loss_out", reports.loss["out"]), ("tick", self.tick_times),
+        ):  # fmt: skip
+            snapshot.histograms[name] = (histogram.bounds, list(histogram.counts), histogram.total)
+        return snapshot
+
+    def _totals(self, live: Index) -> dict[str, int]:
+        rows = self.rows
+        lost = np.maximum(0, sequence.expected(rows, live) - rows.received[live] + rows.duplicate[live])
+        return {
+            "legs": len(live), "packets_in": self._receiver.packets, "packets_out": self._transmitter.sent,
+            "lost_in": self._closed["lost_in"] + int(lost.sum()),
+            "lost_out": self._closed["lost_out"] + int(np.maximum(0, rows.lost_out[live]).sum()),
+            "concealed": self._closed["concealed"] + int(rows.concealed[live].sum()),
+            "send_errors": self.send_errors, "skipped": self._ring.skipped,
+            "playout_chunks_free": self._playout.free_chunks,
+        }  # fmt: skip
+
+
+UNKNOWN_NS = UNSET
+"""Arrival time in a `SpeechEvent` when none is known."""

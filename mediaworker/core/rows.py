@@ -1,0 +1,168 @@
+"""What is known of every leg, one row per leg, as arrays.
+
+Rows are allocated once. They come in blocks, one block per phase of the 20 ms, so that a tick works on one contiguous
+slice and never gathers; a block is as long as the whole capacity (untouched memory costs nothing), because the legs of
+one room share a phase. Must not hold behaviour beyond resetting a row.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mediaworker.core.legs import Samples
+from shared.units import FRAME_SAMPLES
+
+Mask = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+UNSET: Final = -(1 << 60)
+"""A time that never was."""
+NO_FRAME: Final = -(1 << 40)
+FAR: Final = 1 << 30
+"""No packet came in this window: any slack is smaller."""
+
+_DEFAULTS: Final[dict[str, tuple[type, int]]] = {
+    # what the leg was opened with
+    "opened": (np.bool_, 0), "started": (np.bool_, 0), "receives": (np.bool_, 0), "sends": (np.bool_, 0),
+    "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
+    "alaw": (np.bool_, 0), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
+    # whose packets are taken
+    "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0),
+    # RFC 3550 appendix A.1, A.3 and A.8
+    "ext_max": (np.int64, 0), "base_ext": (np.int64, 0), "expected_before": (np.int64, 0),
+    "bad_seq": (np.int64, -1), "received": (np.int64, 0), "late": (np.int64, 0), "duplicate": (np.int64, 0),
+    "transit": (np.int64, UNSET), "jitter_ns": (np.float64, 0), "jitter_sum_ns": (np.float64, 0),
+    "jitter_max_ns": (np.float64, 0), "jitter_count": (np.int64, 0),
+    "expected_prior": (np.int64, 0), "received_prior": (np.int64, 0), "loss_recent": (np.float64, 0),
+    # place in the caller's time, in samples and frames since an origin of ours
+    "rtp_last": (np.int64, 0), "position": (np.int64, 0), "play": (np.int64, 0), "top": (np.int64, NO_FRAME),
+    "stall": (np.int64, 0), "min_slack": (np.int64, FAR), "hole_run": (np.int64, FAR),
+    "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
+    # times on the caller's clock, ns
+    "opened_ns": (np.int64, UNSET), "started_ns": (np.int64, UNSET), "arrived_ns": (np.int64, UNSET),
+    "lost": (np.bool_, 0),
+    # what we send
+    "out_seq": (np.uint16, 0), "out_time": (np.uint32, 0), "out_ssrc": (np.uint32, 0),
+    "packets_out": (np.int64, 0), "sent_before_report": (np.int64, 0),
+    # RTCP
+    "report_due_ns": (np.int64, UNSET), "sr_middle": (np.uint32, 0), "sr_arrived_ns": (np.int64, UNSET),
+    "rtcp_to": (np.uint64, 0), "rtt_ms": (np.float64, -1), "jitter_out_ms": (np.float64, -1),
+    "loss_out": (np.float64, -1), "lost_out": (np.int64, 0),
+}  # fmt: skip
+
+
+class Rows:
+    """L rows; `phases` blocks of `block` rows."""
+
+    opened: Mask
+    started: Mask
+    receives: Mask
+    sends: Mask
+    echo: Mask
+    detect: Mask
+    record: Mask
+    alaw: Mask
+    pinned: Mask
+    flowing: Mask
+    lost: Mask
+    first_word: npt.NDArray[np.uint16]
+    out_seq: npt.NDArray[np.uint16]
+    ssrc: npt.NDArray[np.uint32]
+    out_time: npt.NDArray[np.uint32]
+    out_ssrc: npt.NDArray[np.uint32]
+    sr_middle: npt.NDArray[np.uint32]
+    negotiated: npt.NDArray[np.uint64]
+    source: npt.NDArray[np.uint64]
+    rtcp_to: npt.NDArray[np.uint64]
+    room: Ints
+    dtmf_type: Ints
+    ext_max: Ints
+    base_ext: Ints
+    expected_before: Ints
+    bad_seq: Ints
+    received: Ints
+    late: Ints
+    duplicate: Ints
+    transit: Ints
+    jitter_count: Ints
+    expected_prior: Ints
+    received_prior: Ints
+    rtp_last: Ints
+    position: Ints
+    play: Ints
+    top: Ints
+    stall: Ints
+    min_slack: Ints
+    hole_run: Ints
+    last_good: Ints
+    concealed: Ints
+    opened_ns: Ints
+    started_ns: Ints
+    arrived_ns: Ints
+    packets_out: Ints
+    sent_before_report: Ints
+    report_due_ns: Ints
+    sr_arrived_ns: Ints
+    lost_out: Ints
+    jitter_ns: Floats
+    jitter_sum_ns: Floats
+    jitter_max_ns: Floats
+    loss_recent: Floats
+    rtt_ms: Floats
+    jitter_out_ms: Floats
+    loss_out: Floats
+
+    def __init__(self, capacity: int, phases: int) -> None:
+        self.capacity = capacity
+        self.phases = phases
+        self.block = capacity
+        self.count = capacity * phases
+        for name, (kind, default) in _DEFAULTS.items():
+            setattr(self, name, np.full(self.count, default, kind) if default else np.zeros(self.count, kind))
+        self.caller_pcm: Samples = np.zeros((self.count, FRAME_SAMPLES), np.int16)
+        self.sent_pcm: Samples = np.zeros((self.count, FRAME_SAMPLES), np.int16)
+        self.live = [0] * phases
+        """Legs per phase."""
+        self.end = [phase * capacity for phase in range(phases)]
+        """One past the highest open row of a phase's block."""
+        self._free = [list(range(capacity - 1, -1, -1)) for _ in range(phases)]
+
+    def reset(self, row: int) -> None:
+        """A row as it was before its first leg."""
+        for name, (_, default) in _DEFAULTS.items():
+            getattr(self, name)[row] = default
+        self.caller_pcm[row] = 0
+        self.sent_pcm[row] = 0
+
+    def take(self, phase: int) -> int:
+        """The lowest free row of a phase, opened."""
+        free = self._free[phase]
+        row = phase * self.block + free.pop()
+        self.reset(row)
+        self.opened[row] = True
+        self.live[phase] += 1
+        self.end[phase] = max(self.end[phase], row + 1)
+        return row
+
+    def give(self, row: int) -> None:
+        phase = self.phase_of(row)
+        self.opened[row] = False
+        self.started[row] = False
+        self.flowing[row] = False
+        self.live[phase] -= 1
+        free = self._free[phase]
+        free.append(row - phase * self.block)
+        free.sort(reverse=True)
+        lowest = phase * self.block
+        while self.end[phase] > lowest and not self.opened[self.end[phase] - 1]:
+            self.end[phase] -= 1
+
+    def phase_of(self, row: int) -> int:
+        return row // self.block
+
+    def span(self, phase: int) -> slice:
+        """The rows of a phase, free ones in between included."""
+        return slice(phase * self.block, self.end[phase])

@@ -1,0 +1,151 @@
+"""RTCP packets (RFC 3550 section 6): compound SR or RR with SDES, BYE, and what a peer's reports say.
+
+Reports are sent each few seconds per leg, so they are built one by one. Must not know rows or addresses.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.units import NS_PER_S
+
+SR: Final = 200
+RR: Final = 201
+SDES: Final = 202
+BYE: Final = 203
+_VERSION: Final = 0x80
+_NTP_EPOCH_S: Final = 2_208_988_800
+"""Seconds from 1900 to 1970."""
+_CNAME: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A report block (6.4.1). `jitter` in timestamp units, `lsr` and `dlsr` in 1/65536 s."""
+
+    ssrc: int
+    fraction_lost: int
+    lost: int
+    highest: int
+    jitter: int
+    lsr: int = 0
+    dlsr: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderInfo:
+    ntp: int
+    rtp_time: int
+    packets: int
+    octets: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What of a compound packet matters here."""
+
+    ssrc: int = 0
+    sender: SenderInfo | None = None
+    blocks: list[Block] = field(default_factory=list)
+    bye: list[int] = field(default_factory=list)
+
+
+def ntp_time(wall_ns: int) -> int:
+    """64-bit NTP timestamp of a wall clock in ns since 1970."""
+    seconds, rest = divmod(wall_ns, NS_PER_S)
+    return ((seconds + _NTP_EPOCH_S) & 0xFFFF_FFFF) << 32 | (rest << 32) // NS_PER_S
+
+
+def middle(ntp: int) -> int:
+    """The middle 32 bits, as LSR wants them."""
+    return (ntp >> 16) & 0xFFFF_FFFF
+
+
+def round_trip_ms(arrival_middle: int, block: Block) -> float | None:
+    """RTT of a report block about us (6.4.1), None where it cannot be known."""
+    if not block.lsr:
+        return None
+    units = (arrival_middle - block.lsr - block.dlsr) & 0xFFFF_FFFF
+    if units > 0x7FFF_FFFF:
+        units = 0  # clocks are read at slightly different places: a tiny negative is nothing
+    return units * 1_000 / 65_536
+
+
+def _header(count: int, kind: int, body: bytes) -> bytes:
+    return struct.pack("!BBH", _VERSION | count, kind, len(body) // 4) + body
+
+
+def _write_block(block: Block) -> bytes:
+    lost = max(-0x80_0000, min(0x7F_FFFF, block.lost)) & 0xFF_FFFF
+    return struct.pack(
+        "!IIIIII", block.ssrc, block.fraction_lost << 24 | lost, block.highest & 0xFFFF_FFFF, block.jitter & 0xFFFF_FFFF,
+        block.lsr, block.dlsr,
+    )  # fmt: skip
+
+
+def compound(
+    ssrc: int, cname: str, sender: SenderInfo | None, block: Block | None, *, bye: bool = False
+) -> bytes:
+    """A whole compound packet (6.1): SR or RR first, SDES, and BYE where the leg ends."""
+    blocks = _write_block(block) if block else b""
+    count = 1 if block else 0
+    head = struct.pack("!I", ssrc)
+    if sender:
+        info = struct.pack(
+            "!QIII",
+            sender.ntp,
+            sender.rtp_time & 0xFFFF_FFFF,
+            sender.packets & 0xFFFF_FFFF,
+            sender.octets & 0xFFFF_FFFF,
+        )
+        first = _header(count, SR, head + info + blocks)
+    else:
+        first = _header(count, RR, head + blocks)
+    name = cname.encode()[:255]
+    item = head + bytes((_CNAME, len(name))) + name
+    item += b"\0" * (4 - len(item) % 4)
+    return first + _header(1, SDES, item) + (_header(1, BYE, head) if bye else b"")
+
+
+def parse(data: bytes) -> Report | None:
+    """Reads a compound packet; None where RFC 3550 appendix A.2 calls it invalid."""
+    report = Report()
+    at = 0
+    while at < len(data):
+        if len(data) - at < 8:
+            return None
+        first, kind, words = struct.unpack_from("!BBH", data, at)
+        end = at + 4 + 4 * words
+        if first >> 6 != 2 or end > len(data) or (at == 0 and (kind not in {SR, RR} or first & 0x20)):
+            return None
+        if not _read_part(report, kind, first & 31, data[at + 4 : end]):
+            return None
+        at = end
+    return report if at else None
+
+
+def _read_part(report: Report, kind: int, count: int, body: bytes) -> bool:
+    if kind == BYE:
+        if len(body) < 4 * count:
+            return False
+        report.bye += struct.unpack_from(f"!{count}I", body)
+    elif kind in {SR, RR}:
+        blocks_at = 24 if kind == SR else 4
+        if len(body) < blocks_at + 24 * count:
+            return False
+        (report.ssrc,) = struct.unpack_from("!I", body)
+        if kind == SR:
+            ntp, rtp_time, packets, octets = struct.unpack_from("!QIII", body, 4)
+            report.sender = SenderInfo(ntp=ntp, rtp_time=rtp_time, packets=packets, octets=octets)
+        report.blocks += [_read_block(body, blocks_at + 24 * number) for number in range(count)]
+    return True
+
+
+def _read_block(body: bytes, at: int) -> Block:
+    ssrc, lost, highest, jitter, lsr, dlsr = struct.unpack_from("!IIIIII", body, at)
+    total = lost & 0xFF_FFFF
+    if total & 0x80_0000:
+        total -= 0x100_0000
+    return Block(
+        ssrc=ssrc, fraction_lost=lost >> 24, lost=total, highest=highest, jitter=jitter, lsr=lsr, dlsr=dlsr
+    )

@@ -1,0 +1,51 @@
+"""The speech gate over the legs that want it: levels in, events and utterance rows out.
+
+Must not keep audio: the pre-roll is read from the jitter ring's past.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from mediaworker.core.jitter import PAST_FRAMES, JitterRing
+from mediaworker.core.legs import Samples, SpeechEvent
+from mediaworker.core.rows import Index, Rows
+from mediaworker.core.vad import IDLE, Detector, levels_dbfs
+from shared.contracts import TurnSettings
+
+
+class SpeechGate:
+    """Runs the detector for one phase per call."""
+
+    def __init__(self, rows: Rows, ring: JitterRing, threshold_dbfs: float) -> None:
+        self._rows = rows
+        self._ring = ring
+        self._threshold_dbfs = threshold_dbfs
+        self._detector = Detector(rows.count)
+        self._lists: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
+
+    def open(self, row: int, settings: TurnSettings) -> None:
+        self._detector.open(row, settings, self._threshold_dbfs)
+
+    def changed(self, phase: int) -> None:
+        span = self._rows.span(phase)
+        wanted = self._rows.detect[span] & self._rows.started[span]
+        self._lists[phase] = np.flatnonzero(wanted) + span.start
+
+    def step(self, phase: int) -> tuple[list[SpeechEvent], npt.NDArray[np.int32]]:
+        """Events of this frame; rows inside an utterance, those that ended with this frame included."""
+        rows = self._lists[phase]
+        if not rows.size:
+            return [], np.zeros(0, np.int32)
+        detector = self._detector
+        before = detector.state[rows]
+        levels = levels_dbfs(self._rows.caller_pcm[rows])
+        events = detector.step(rows, levels, self._ring.arrived(rows))
+        inside = (before != IDLE) | (detector.state[rows] != IDLE)
+        return events, rows[inside].astype(np.int32)
+
+    def pre_roll(self, row: int) -> Samples:
+        detector = self._detector
+        frames = min(int(detector.pre_roll[row] + detector.onset[row] - 1), PAST_FRAMES - 1)
+        # `play` has moved on: the current frame is one before it, the pre-roll ends before that.
+        last = np.array([int(self._rows.play[row]) - 2])
+        return self._ring.history(np.array([row]), frames, last)[0] if frames else np.zeros(0, np.int16)
