@@ -35,8 +35,17 @@ _ABBREVIATIONS = frozenset(
         "inc",
         "ltd",
         "co",
-    ]
-    + ["e.g", "i.e", "a.m", "p.m", "u.s", "fig", "ext", "tel", "min", "max"]
+        "fig",
+        "ext",
+        "tel",
+        "min",
+        "max",
+        "e.g",
+        "i.e",
+        "a.m",
+        "p.m",
+        "u.s",
+    ],
 )
 _MARKUP = re.compile(r"\*\*|__|`|^#+\s+|^\s*[-•*]\s+", re.MULTILINE)
 

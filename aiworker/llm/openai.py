@@ -8,7 +8,7 @@ streams, FACTS section 5). Server-sent events as in the HTML Living Standard sec
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -49,7 +49,9 @@ class OpenAiEngine:
         self._options = options or {}
         self._session: aiohttp.ClientSession | None = None
 
-    async def stream(self, messages: list[ChatMessage], options: StreamOptions) -> AsyncIterator[str | Act]:
+    async def stream(
+        self, messages: list[ChatMessage], options: StreamOptions
+    ) -> AsyncGenerator[str | Act, None]:
         deltas = self._deltas(messages, options)
         wait_ms = options.first_token_ms
         async with aclosing(deltas):
@@ -71,7 +73,9 @@ class OpenAiEngine:
             await self._session.close()
             self._session = None
 
-    async def _deltas(self, messages: list[ChatMessage], options: StreamOptions) -> AsyncIterator[str | Act]:
+    async def _deltas(
+        self, messages: list[ChatMessage], options: StreamOptions
+    ) -> AsyncGenerator[str | Act, None]:
         """What the endpoint sends, without deadlines; only items with content."""
         body = self._body(messages, options)
         async with self._client().post(self._url, json=body, headers=self._headers()) as response:
@@ -109,7 +113,7 @@ class OpenAiEngine:
         return self._session
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any] | None]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any] | None, None]:
     """The data of each server-sent event; None for `[DONE]`."""
     try:
         async for raw in response.content:

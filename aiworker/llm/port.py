@@ -5,7 +5,7 @@ EngineError when the provider failed: HttpRefused, StreamCut, EngineTimeout (no 
 long after it). Closing the iterator stops the provider's work at once.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class LlmEngine(Protocol):
         """A metric label."""
         ...
 
-    def stream(self, messages: list[ChatMessage], options: StreamOptions) -> AsyncIterator[str | Act]:
+    def stream(self, messages: list[ChatMessage], options: StreamOptions) -> AsyncGenerator[str | Act, None]:
         """The reply to `messages`. Raises EngineError while iterated."""
         ...
 

@@ -1,7 +1,7 @@
 """The engine without a model: an agent's intents and templates behind the same streaming port."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from aiworker.core.agent import Script
 from aiworker.core.effects import Act
@@ -20,7 +20,9 @@ class ScriptEngine:
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    async def stream(self, messages: list[ChatMessage], options: StreamOptions) -> AsyncIterator[str | Act]:
+    async def stream(
+        self, messages: list[ChatMessage], options: StreamOptions
+    ) -> AsyncGenerator[str | Act, None]:
         found = answer(self._script, messages, options.values)
         for token in _TOKEN.findall(found.text):
             yield token
