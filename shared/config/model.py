@@ -117,6 +117,8 @@ class SttConfig(Section, frozen=True, kw_only=True):
     compute_type: str = "default"
     threads: Annotated[int, Meta(ge=0)] = 0
     batch_max: Annotated[int, Meta(ge=1, le=64)] = 16
+    window_s: Annotated[float, Meta(ge=12, le=30)] = 30.0
+    """faster-whisper: utterances that fit are decoded in a window this short, cheaper and perhaps less exact."""
     capacity: Positive = 200
     """Calls attached at once."""
     grammar: str = ""
