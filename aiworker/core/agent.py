@@ -56,7 +56,10 @@ class Script(Part, frozen=True, kw_only=True):
     """An agent without a model: intents and templates."""
 
     intents: list[Intent] = []
-    otherwise: Annotated[list[str], Meta(min_length=1)] = ["Sorry, I can not help with that."]
+    otherwise: Annotated[list[str], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["Sorry, I can not help with that."]
+    )
+    """When no intent matches, in turn."""
 
 
 class Idle(Part, frozen=True, kw_only=True):
