@@ -1,0 +1,52 @@
+"""What a call asks of its media worker, as messages."""
+
+from shared.contracts import (
+    AiWorkers,
+    MediaClose,
+    MediaFormat,
+    MediaOpen,
+    MediaStart,
+    MediaUpdate,
+    RtpEndpoint,
+)
+from sipfront.core.call import Call
+from sipfront.core.desk import Settings
+from sipfront.core.effects import Place, Reserve
+
+
+def reservation(call: Call, settings: Settings, *, again: bool = False) -> Reserve:
+    """The reservation of a call, with the fields of its record."""
+    who = call.identity
+    fields = {
+        "sip_call_id": call.dialog.sip_call_id, "tenant": who.tenant, "room_id": who.room_id,
+        "session_id": who.session_id, "app": call.app.kind, "agent": call.app.agent, "front": settings.front,
+        "caller": who.caller, "callee": who.callee,
+    }  # fmt: skip
+    return Reserve(call.call_id, fields, call.needs, again)
+
+
+def open_message(call: Call, place: Place, settings: Settings, msg_id: str) -> MediaOpen:
+    who = call.identity
+    return MediaOpen(
+        msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, sip_call_id=call.dialog.sip_call_id,
+        tenant=who.tenant, room_id=who.room_id, session_id=who.session_id, rtp_port=place.port,
+        remote=call.agreement.remote, format=call.agreement.format, app=call.app,
+        ai=AiWorkers(stt=place.stt, llm=place.llm, tts=place.tts), record=call.record,
+        media_cidrs=list(settings.media_cidrs), metadata=who.metadata,
+    )  # fmt: skip
+
+
+def start_message(call: Call, settings: Settings, msg_id: str) -> MediaStart:
+    return MediaStart(msg_id=msg_id, reply_to=settings.front, call_id=call.call_id)
+
+
+def update_message(
+    call: Call, settings: Settings, msg_id: str, remote: RtpEndpoint, media_format: MediaFormat
+) -> MediaUpdate:
+    return MediaUpdate(
+        msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, remote=remote, format=media_format
+    )
+
+
+def close_message(call: Call, settings: Settings, msg_id: str) -> MediaClose:
+    return MediaClose(msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, reason=call.reason)
