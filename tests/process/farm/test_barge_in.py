@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tests.support.tone_whisper import build_tone_model, tone_pcm
 
 from tests.support.events import call_events
 from tests.support.farm import Farm, farm
 from tests.support.phone import Phone, phones
+from tests.support.tone_whisper import cached_model, speak
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.process
@@ -35,7 +35,7 @@ async def interrupt(phone: Phone, running: Farm, after_s: float) -> tuple[float,
     await eventually(lambda: len(phone.loud_packets()) > 25, 20)
     await asyncio.sleep(after_s)  # each caller interrupts at another moment
     phone.sent_at.clear()
-    phone.play(tone_pcm(["stop", "stop"], rate_hz=8_000))
+    phone.play(speak(["stop", "stop"]))
     first = await eventually(lambda: phone.sent_at and phone.sent_at[0])
     assert isinstance(first, float)
     await eventually(lambda: not phone.playing)
@@ -49,15 +49,17 @@ async def interrupt(phone: Phone, running: Farm, after_s: float) -> tuple[float,
 
 
 @pytest.mark.timeout(180)
-async def test_agent_stops_when_the_caller_speaks_and_history_keeps_what_was_heard(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    model = build_tone_model(tmp_path_factory.mktemp("model"))
+async def test_agent_stops_when_the_caller_speaks_and_history_keeps_what_was_heard(tmp_path: Path) -> None:
     agents = tmp_path / "agents"
     agents.mkdir()
     (agents / "talker.yaml").write_text(yaml.safe_dump(AGENT))
     config = {
-        "stt": {"engine": "faster-whisper", "model": str(model), "threads": 1, "device": "cpu"},
+        "stt": {
+            "engine": "faster-whisper",
+            "model": str(cached_model(lead_s=0.2)),
+            "threads": 1,
+            "device": "cpu",
+        },
         "tts": {"engine": "tones"},
         "llm": {"agents_dir": str(agents)},
         "routes": [{"user": "talker", "app": "agent", "agent": "talker", "turn": {"barge_in_ms": 200}}],

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import redis
 import yaml
-from tests.support.tone_whisper import build_tone_model, tone_pcm
 
 from tests.support.events import finals
 from tests.support.farm import farm, rtp_block
 from tests.support.phone import Packet, Phone, phones, tone
 from tests.support.processes import free_port, running
+from tests.support.tone_whisper import cached_model, speak
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.process
@@ -91,7 +91,7 @@ async def say_and_hear(phone: Phone, client: "redis.Redis[Any]", call_id: str, p
     """Says "yes"; whether the agent's answer (its tones) came within `patience_s`."""
     count = len(finals(client, call_id))
     began = time.monotonic()
-    phone.play(tone_pcm(["yes"], rate_hz=8_000))
+    phone.play(speak(["yes"]))
     try:
         await eventually(lambda: len(finals(client, call_id)) > count, patience_s)
         await eventually(lambda: any(p.at > began + 0.6 for p in phone.loud_packets()), patience_s)
@@ -113,10 +113,8 @@ async def quiet(phone: Phone, for_s: float = 0.6) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("role", ["stt", "llm", "tts"])
-async def test_next_turn_works_when_an_ai_worker_was_killed(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, role: str
-) -> None:
-    model = build_tone_model(tmp_path_factory.mktemp("model"))
+async def test_next_turn_works_when_an_ai_worker_was_killed(tmp_path: Path, role: str) -> None:
+    model = cached_model(lead_s=0.2)
     async with supervised(tmp_path, model) as farm_up, phones(farm_up.sip, 3) as callers:
         with redis.Redis.from_url(farm_up.redis_url, protocol=2) as client:
             ids = [(await phone.call("short")).one("x-call-id") for phone in callers]

@@ -5,32 +5,34 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.support.tone_whisper import WORDS, build_tone_model, tone_pcm
 
 from tests.support.events import finals
 from tests.support.farm import Farm, farm
 from tests.support.phone import Phone, phones
+from tests.support.tone_whisper import TONES, cached_model, speak
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.process
 
 CALLERS = 50
 UTTERANCES = 2
+PRE_ROLL_S = 0.2
+"""Default of turn.pre_roll_ms: silence before the first word of an utterance."""
 
 
 def script(rng: random.Random) -> list[str]:
-    words = [word for _, word in WORDS]
+    words = list(TONES)
     return [" ".join(rng.choice(words) for _ in range(rng.randint(1, 4))) for _ in range(UTTERANCES)]
 
 
-async def speak(phone: Phone, lines: list[str], running: Farm) -> tuple[list[str], list[str]]:
+async def converse(phone: Phone, lines: list[str], running: Farm) -> tuple[list[str], list[str]]:
     """Says each line, waits until it was transcribed; gives what was said and what was understood."""
     answer = await phone.call("transcribe")
     assert answer.status == 200
     call_id = answer.one("x-call-id")
     with running.redis() as client:
         for n, line in enumerate(lines, 1):
-            phone.play(tone_pcm(line.split(), rate_hz=8_000))
+            phone.play(speak(line.split()))
             await eventually(lambda n=n: len(finals(client, call_id)) >= n, 40)
         understood = finals(client, call_id)
     await phone.bye()
@@ -38,15 +40,19 @@ async def speak(phone: Phone, lines: list[str], running: Farm) -> tuple[list[str
 
 
 @pytest.mark.timeout(180)
-async def test_fifty_callers_are_each_understood_word_for_word(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    model = build_tone_model(tmp_path_factory.mktemp("model"))
-    config = {"stt": {"engine": "faster-whisper", "model": str(model), "threads": 1, "device": "cpu"}}
+async def test_fifty_callers_are_each_understood_word_for_word(tmp_path: Path) -> None:
+    config = {
+        "stt": {
+            "engine": "faster-whisper",
+            "model": str(cached_model(lead_s=PRE_ROLL_S)),
+            "threads": 1,
+            "device": "cpu",
+        }
+    }
     rng = random.Random(5)
     with farm(tmp_path, ai=("stt-0",), config=config) as running:
         async with phones(running.sip, CALLERS) as callers:
-            done = await asyncio.gather(*(speak(phone, script(rng), running) for phone in callers))
+            done = await asyncio.gather(*(converse(phone, script(rng), running) for phone in callers))
         for said, understood in done:
             assert understood == said
         assert running.metric("stt-0", "voicefarm_stt_batch_size_count") < CALLERS * UTTERANCES

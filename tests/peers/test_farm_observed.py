@@ -1,0 +1,97 @@
+"""A running farm as Prometheus and tshark see it: jitter agrees, series end with their calls, every panel has data."""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import capture as tshark
+from tests.support import prometheus as prometheus_support
+from tests.support.capture import capture, rtp_streams
+from tests.support.farm import Farm, farm
+from tests.support.phone import SILENCE, Phone, phones, tone
+from tests.support.prometheus import load_dashboard, prometheus
+from tests.support.waiting import eventually
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(bool(prometheus_support.missing()), reason=prometheus_support.missing()),
+    pytest.mark.skipif(bool(tshark.missing()), reason=tshark.missing()),
+]
+
+SECONDS = 24
+
+
+class JitteryPhone(Phone):
+    """Sends each packet up to 12 ms late."""
+
+    async def _pump(self) -> None:
+        rng = random.Random(3)
+        start = time.monotonic()
+        n = 0
+        while True:
+            await asyncio.sleep(start + n * 0.02 + rng.uniform(0, 0.012) - time.monotonic())
+            self.send_rtp(self._queue.pop(0) if self._queue else SILENCE)
+            n += 1
+
+
+def pages(running_farm: Farm) -> list[str]:
+    roles = {name: running_farm.workers(name.partition("-")[0])[name] for name in running_farm.commands}
+    return [f"http://127.0.0.1:{record['http_port']}" for record in roles.values()]
+
+
+@pytest.mark.timeout(180)
+async def test_jitter_agrees_with_tshark_and_series_end_with_the_call(tmp_path: Path) -> None:
+    with farm(tmp_path) as running_farm, prometheus(tmp_path, farm=pages(running_farm)) as prom:
+        first, last = running_farm.rtp_range
+        phone = JitteryPhone(("127.0.0.1", running_farm.sip_ports[0]))
+        await phone.open()
+        with capture(tmp_path / "call.pcapng", f"portrange {first}-{last}") as trace:
+            answer = await phone.call("echo")
+            call_id = answer.one("x-call-id")
+            phone.play(tone(600, SECONDS + 5))
+            series = f'voicefarm_call_jitter_seconds{{call_id="{call_id}",direction="in"}}'
+            await eventually(lambda: prom.query(series), 20)
+            until = time.monotonic() + SECONDS
+            await eventually(lambda: time.monotonic() > until, SECONDS + 5)
+            ours = prom.value(f"avg_over_time({series}[{SECONDS - 4}s])")
+            assert (await phone.bye()).status == 200
+        ended = time.monotonic()
+        await eventually(lambda: prom.query(series) == [], 15)
+        print(f"series gone {time.monotonic() - ended:.1f} s after hangup")
+        phone.close()
+    theirs = next(s for s in rtp_streams(trace) if first <= s.target_port <= last)
+    assert ours is not None
+    print(f"jitter: ours {ours * 1_000:.2f} ms, tshark {theirs.mean_jitter:.2f} ms")
+    assert ours * 1_000 == pytest.approx(theirs.mean_jitter, rel=0.10)
+
+
+@pytest.mark.timeout(240)
+async def test_every_panel_of_the_overview_has_data_when_the_farm_has_calls(tmp_path: Path) -> None:
+    config = {"stt": {"engine": "pocketsphinx"}}
+    ai = ("stt-0", "llm-0", "tts-0")
+    with (
+        farm(tmp_path, ai=ai, jobs=True, config=config) as running_farm,
+        prometheus(tmp_path, farm=pages(running_farm)) as prom,
+    ):
+        async with phones(running_farm.sip, 4) as callers:
+            for phone in callers[:2]:
+                assert (await phone.call("agent")).status == 200
+            for phone in callers[2:]:
+                assert (await phone.call("echo")).status == 200
+                phone.play(tone(700, 60))
+            overview = load_dashboard("overview.json")
+            left = ["not asked yet"]
+
+            async def proved() -> bool:
+                left[:] = await asyncio.to_thread(prom.unproved, overview)
+                return not left
+
+            try:
+                await eventually(proved, 60)
+            except TimeoutError:
+                pytest.fail(f"panels without data: {left}")
+            for phone in callers:
+                await phone.bye()
