@@ -22,7 +22,7 @@ from mediaworker.core.playout import POOL_CHUNKS, Playout
 from mediaworker.core.quality import Histogram
 from mediaworker.core.receive import Receiver
 from mediaworker.core.reports import Reports, RtcpPacket
-from mediaworker.core.rows import UNSET, Index, Ints, Rows
+from mediaworker.core.rows import Index, Ints, Rows
 from mediaworker.core.sound import CallerSound
 from mediaworker.core.speech import SpeechGate
 from mediaworker.core.transmit import Transmitter
@@ -318,8 +318,18 @@ class Engine:
     def sending_version(self, phase: int) -> int:
         return self._transmitter.versions[phase]
 
+    @property
+    def last_phase(self) -> int:
+        """The phase that the last `tick` served."""
+        return (self._phase - 1) % self.phases
+
     def rtcp_out(self) -> list[RtcpPacket]:
+        """RTCP packets to send."""
         return self._reports.take()
+
+    def rtcp_out_of(self, row: int) -> list[RtcpPacket]:
+        """Those of one row, whose socket is about to close."""
+        return self._reports.take_of(row)
 
     @property
     def wall_offset_ns(self) -> int:
@@ -385,7 +395,3 @@ class Engine:
             "send_errors": self.send_errors, "skipped": self._ring.skipped,
             "playout_chunks_free": self._playout.free_chunks,
         }  # fmt: skip
-
-
-UNKNOWN_NS = UNSET
-"""Arrival time in a `SpeechEvent` when none is known."""

@@ -77,6 +77,11 @@ class Reports:
         out, self.out = self.out, []
         return out
 
+    def take_of(self, row: int) -> list[RtcpPacket]:
+        mine = [packet for packet in self.out if packet.row == row]
+        self.out = [packet for packet in self.out if packet.row != row]
+        return mine
+
     def _interval(self) -> int:
         return int(INTERVAL_NS * (0.5 + self._random.random()))
 
