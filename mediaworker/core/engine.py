@@ -94,6 +94,7 @@ class Engine:
         self._phase = 0
         self._ticks = 0
         self._closed: Counter[str] = Counter()
+        self._moved: set[int] = set()
 
     # --- a leg's life
 
@@ -143,7 +144,7 @@ class Engine:
             self._reports.address(row, remote)
         rows.source[row] = 0
         rows.pinned[row] = False
-        self._receiver.repinned.append(row)
+        self._moved.add(row)
         sent_before = bool(rows.sends[row])
         self._set_format(row, format)
         self._transmitter.retype(row, format.payload_type)
@@ -168,6 +169,7 @@ class Engine:
         self._receiver.close(row)
         self._dtmf.forget(row)
         self._playout.forget(row)
+        self._moved.discard(row)
         self._ring.clear(row)
         self._changed(row, phase)
         return stats
@@ -242,7 +244,7 @@ class Engine:
         """
         if len(rows):
             self._receiver.receive(rows, packets, lengths, sources, arrivals)
-            if self._receiver.repinned:
+            if self._receiver.pinned:
                 self._follow_sources()
 
     def receive_rtcp(self, row: int, data: bytes, source: int, arrived_ns: int) -> None:
@@ -250,16 +252,15 @@ class Engine:
 
     def _follow_sources(self) -> None:
         """Symmetric RTP (RFC 4961): once pinned, media goes where it comes from."""
-        for row in self._receiver.repinned:
-            source = int(self.rows.source[row])
-            if source:
-                self._transmitter.to[row, 0] = source
-                self._reports.follow(row)
+        for row in self._receiver.take_pinned():
+            self._transmitter.to[row, 0] = self.rows.source[row]
+            self._reports.follow(row)
+            self._moved.add(row)
 
-    def take_repinned(self) -> list[int]:
-        """Rows whose source was pinned or let go since the last call."""
-        rows, self._receiver.repinned = self._receiver.repinned, []
-        return rows
+    def take_moved(self) -> set[int]:
+        """Rows whose source was pinned or let go since the last call: the shell connects their sockets."""
+        moved, self._moved = self._moved, set()
+        return moved
 
     # --- the tick
 

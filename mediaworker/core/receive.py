@@ -61,14 +61,18 @@ class Receiver:
         self._rejected = rejected
         self._networks: dict[int, tuple[Network, ...]] = {}
         self.packets = 0
-        self.repinned: list[int] = []
-        """Rows whose source was pinned since the shell last looked: it may connect their socket."""
+        self.pinned: list[int] = []
+        """Rows whose source was pinned since `take_pinned`."""
 
     def open(self, row: int, networks: tuple[Network, ...]) -> None:
         self._networks[row] = networks
 
     def close(self, row: int) -> None:
         self._networks.pop(row, None)
+
+    def take_pinned(self) -> list[int]:
+        pinned, self.pinned = self.pinned, []
+        return pinned
 
     def allowed(self, row: int, source: int) -> bool:
         """Whether media may come from this address at all."""
@@ -148,7 +152,7 @@ class Receiver:
             rows.transit[pins] = UNSET
             rows.ext_max[pins] -= 1
             rows.flowing[pins] = False
-            self.repinned.extend(pins.tolist())
+            self.pinned.extend(pins.tolist())
         return known | fresh
 
     def _presses(self, batch: _Batch, shape: rtp.Variable, at: Index) -> None:

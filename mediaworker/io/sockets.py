@@ -255,7 +255,7 @@ class MediaSockets:
             self._engine.receive_rtcp(row, data, key, now_ns)
 
     def _connect_pinned(self) -> None:
-        for row in self._engine.take_repinned():
+        for row in self._engine.take_moved():
             rtp = self._rtp.get(row)
             if rtp is None or not self._connect:
                 continue
