@@ -15,8 +15,6 @@ SETTLE_NS = 100 * NS_PER_MS
 
 RETRY_NS = 500 * NS_PER_MS
 
-ROLES = ("stt", "llm", "tts")
-
 
 class Lost(NamedTuple):
     """An attachment whose worker is gone."""
@@ -31,7 +29,8 @@ class Attachments:
     __slots__ = ("_asked_ns", "_workers", "epoch", "stt_ready_ns")
 
     def __init__(self, ai: AiWorkers) -> None:
-        self._workers = {role: getattr(ai, role) for role in ROLES if getattr(ai, role)}
+        named = {"stt": ai.stt, "llm": ai.llm, "tts": ai.tts}
+        self._workers = {role: worker for role, worker in named.items() if worker}
         self._asked_ns: dict[str, int] = {}
         self.epoch = 1
         self.stt_ready_ns = 0

@@ -4,7 +4,7 @@ It tells the engine what to play and the farm what happened; decision 0001 says 
 or clocks: events come with their time, and what is asked of the outside goes to `Effects`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,7 +84,6 @@ class Call:
         self._utterance = Utterance(opened.call_id, self._turn.max_utterance_ms, self._turn.pre_roll_ms)
         self._reply = Reply(0)
         self._parrot = opened.app.kind == "echo" and opened.app.options.get("mode") == "after_silence"
-        self._just_started = False
         self._resend = False
         self._stopped_ns = 0
         self._audible_ns = -OVER_NS
@@ -138,9 +137,6 @@ class Call:
 
     def listen(self, pcm: Samples, now_ns: int) -> None:
         """One frame of the caller inside an utterance of the detector's."""
-        if self._just_started:
-            self._just_started = False  # the pre-roll had it
-            return
         if not self.floor.in_utterance:
             return
         frame = self._utterance.audio(self.links.epoch, pcm.tobytes())
@@ -214,7 +210,7 @@ class Call:
 
     # --- the AI workers
 
-    def watch(self, live: dict[str, frozenset[str]], now_ns: int) -> None:
+    def watch(self, live: Mapping[str, frozenset[str]], now_ns: int) -> None:
         """Asks for another worker where one of ours has no lease any more."""
         for role, leaving in self.links.lost(live, now_ns):
             self._out.add(Assign(self.call_id, role, leaving))
@@ -267,7 +263,6 @@ class Call:
     def _start(self, _speech: SpeechEvent | None, now_ns: int) -> None:
         pcm = self._engine.pre_roll(self.row).tobytes()
         frame = self._utterance.start(self.links.epoch, self.floor.utterance_turn, pcm)
-        self._just_started = True
         self._resend = False
         self._to_stt(frame, now_ns)
 

@@ -310,10 +310,11 @@ class Exchange:
 
     def _end(self, call: Call, reason: EndReason, now_ns: int) -> None:
         opened = call.opened
+        stats = self._engine.close(call.row, now_ns)
         self._wire.close(call.row)
         if opened.record:
             self._tape.finish(call.row)
-        call.close(reason, self._engine.close(call.row), now_ns)
+        call.close(reason, stats, now_ns)
         self._rooms.leave(opened.tenant, opened.room_id)
         self._busy.pop(call.call_id, None)
         del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]

@@ -233,7 +233,7 @@ class BusSide:
     async def _watch(self) -> None:
         used: set[Role] = {role for held in self.holdings.values() for role in _ROLES if getattr(held, role)}
         if used:
-            live = {role: frozenset(await self._shell.registry.live(role)) for role in used}
+            live = {str(role): frozenset(await self._shell.registry.live(role)) for role in used}
             await self.give(LiveWorkers(live))
 
     async def _write_again(self) -> None:

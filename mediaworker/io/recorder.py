@@ -73,7 +73,8 @@ class _Tape:
 
 class Recorder:
     """`begin`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by the writer thread, once per
-    finished recording, with an empty path where no file could be opened."""
+    finished recording, with an empty path where no file could be opened.
+    """
 
     def __init__(self, directory: str, done: Callable[[str, str], None]) -> None:
         self._directory = directory
@@ -155,8 +156,8 @@ class Recorder:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             os.write(fd, wav_header(0))
-        except OSError as error:
-            log.error("recording not begun", call_id=item.call_id, path=path, problem=str(error))
+        except OSError:
+            log.exception("recording not begun", call_id=item.call_id, path=path)
             fd, path = -1, ""
         self._tapes[item.row] = _Tape(item.call_id, path, fd)
 
@@ -177,9 +178,9 @@ class Recorder:
         try:
             os.pwrite(tape.fd, tape.buffer, HEADER_BYTES + tape.written)
             os.pwrite(tape.fd, wav_header(tape.written + len(tape.buffer)), 0)
-        except OSError as error:
+        except OSError:
             self.dropped_frames += len(tape.buffer) // FRAME_BYTES
-            log.error("recording not written", call_id=tape.call_id, problem=str(error))
+            log.exception("recording not written", call_id=tape.call_id)
         else:
             tape.written += len(tape.buffer)
         tape.buffer.clear()

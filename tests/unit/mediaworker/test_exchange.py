@@ -1,0 +1,219 @@
+"""Opening and ending calls: every answer once, everything given back once (I1)."""
+
+import pytest
+
+from mediaworker.core.effects import Count, Drain, EndAll, PortFreed, Released
+from mediaworker.core.exchange import ACK_LIMIT_NS, ANSWERS_KEPT
+from mediaworker.core.legs import LegLost
+from shared.contracts import (
+    MediaAnswer,
+    MediaClose,
+    MediaEnded,
+    MediaFormat,
+    MediaStart,
+    MediaUpdate,
+    PcmToMedia,
+    RtpEndpoint,
+    SttDetach,
+)
+from tests.support.exchange_bench import Bench, notes, opening, sent
+
+pytestmark = pytest.mark.unit
+
+PCMU = MediaFormat(codec="PCMU", payload_type=0)
+
+
+def close(call_id: str = "c1", msg_id: str = "close") -> MediaClose:
+    return MediaClose(msg_id=msg_id, reply_to="front.1", call_id=call_id, reason="bye")
+
+
+def update(host: str, msg_id: str = "u") -> MediaUpdate:
+    remote = RtpEndpoint(host=host, rtp_port=41_000)
+    return MediaUpdate(msg_id=msg_id, reply_to="front.1", call_id="c1", remote=remote, format=PCMU)
+
+
+def answer(effects: list[object]) -> tuple[bool, str]:
+    (found,) = sent(effects, MediaAnswer, "front.1")
+    return found.ok, found.reason
+
+
+def test_an_opened_call_is_answered_after_its_ports_are_bound() -> None:
+    bench = Bench()
+    assert answer(bench.do(opening())) == (True, "")
+    assert list(bench.wire.bound.values()) == [20_000]
+
+
+def test_a_repeated_request_is_answered_again_without_acting_again() -> None:
+    bench = Bench()
+    bench.do(opening())
+    assert answer(bench.do(opening())) == (True, "")
+    assert answer(bench.do(opening(msg_id="another"))) == (True, "")
+    assert len(bench.exchange) == len(bench.wire.bound) == 1
+    bench.do(close())
+    assert answer(bench.do(close())) == (True, "")
+    assert answer(bench.do(opening())) == (True, ""), "as it was answered then"
+    assert len(bench.exchange) == 0
+
+
+def test_a_repeated_close_with_the_same_name_does_not_end_the_next_call() -> None:
+    bench = Bench()
+    start = MediaStart(msg_id="s", reply_to="front.1", call_id="c1")
+    bench.do(opening())
+    bench.do(start)
+    assert answer(bench.do(start)) == (True, "")
+    assert len(notes(bench.effects, "call.answered")) == 1
+    bench.do(MediaStart(msg_id="s2", reply_to="front.1", call_id="c1"))
+    assert len(notes(bench.effects, "call.answered")) == 1
+
+
+def test_a_port_of_a_stranger_is_refused_and_put_away() -> None:
+    bench = Bench()
+    bench.wire.strangers.add(20_000)
+    effects = bench.do(opening())
+    assert answer(effects) == (False, "port_busy")
+    assert PortFreed("c1", 20_000, busy=True) in effects
+    assert bench.engine.snapshot().totals["legs"] == 0
+    bench.wire.strangers.clear()
+    assert answer(bench.do(opening(msg_id="again"))) == (True, "")
+
+
+def test_a_full_worker_refuses() -> None:
+    bench = Bench(capacity=1)
+    bench.open("c1")
+    effects = bench.do(opening("c2", port=20_002))
+    assert answer(effects) == (False, "full")
+    assert PortFreed("c2", 20_002, busy=False) in effects
+
+
+@pytest.mark.parametrize(
+    "bad", [{"remote": RtpEndpoint(host="not an address", rtp_port=1)}, {"media_cidrs": ["1.2.3.4/99"]}]
+)
+def test_a_leg_that_cannot_be_is_refused(bad: dict[str, object]) -> None:
+    bench = Bench()
+    assert answer(bench.do(opening(**bad))) == (False, "bad_request")
+    assert len(bench.exchange) == 0
+    assert bench.engine.snapshot().totals["legs"] == 0
+
+
+def test_unknown_calls_are_answered() -> None:
+    bench = Bench()
+    assert answer(bench.do(MediaStart(msg_id="s", reply_to="front.1", call_id="x"))) == (
+        False,
+        "unknown_call",
+    )
+    assert answer(bench.do(update("127.0.0.1"))) == (False, "unknown_call")
+    assert answer(bench.do(close("x"))) == (True, ""), "a leg that is gone is closed"
+
+
+def test_an_update_moves_the_leg_and_a_bad_one_is_refused() -> None:
+    bench = Bench()
+    bench.open()
+    assert answer(bench.do(update("127.0.0.9", "u1"))) == (True, "")
+    assert answer(bench.do(update("nowhere", "u2"))) == (False, "bad_request")
+    assert len(bench.exchange) == 1
+
+
+def test_closing_gives_everything_back_once() -> None:
+    bench = Bench()
+    row = bench.open(record=True)
+    assert bench.tape.begun == {row: "c1"}
+    effects = bench.do(close())
+    assert [e for e in effects if isinstance(e, Released)] == [Released(row, "c1", 20_000, recorded=True)]
+    assert bench.wire.bound == {}
+    assert bench.tape.finished == ["c1"]
+    assert bench.engine.snapshot().totals["legs"] == 0
+    again = bench.do(close(msg_id="again"))
+    assert [type(e) for e in again] == [type(sent(again, MediaAnswer) and again[0])]
+    assert sent(bench.effects, MediaEnded) == [], "the front knows, it asked"
+
+
+@pytest.mark.parametrize("reason", ["rtp_timeout", "rtp_never"])
+def test_a_lost_leg_ends_its_call_and_tells_the_front(reason: str) -> None:
+    bench = Bench()
+    row = bench.open()
+    effects = bench.found(lost=[LegLost(row, reason)])  # type: ignore[arg-type]
+    (ended,) = sent(effects, MediaEnded, "front.1")
+    assert (ended.call_id, ended.reason) == ("c1", reason)
+    assert [e for e in effects if isinstance(e, Released)] == [Released(row, "c1", 20_000, recorded=False)]
+    assert notes(effects, "call.ended")[0]["reason"] == reason
+    assert sent(effects, SttDetach) != []
+
+
+def test_events_of_a_row_without_a_call_are_passed_over() -> None:
+    bench = Bench()
+    assert bench.found(lost=[LegLost(3, "rtp_never")]) == []
+
+
+def test_a_call_that_is_too_old_is_ended() -> None:
+    bench = Bench(max_call_s=100)
+    bench.open()
+    bench.now_ns += 100 * 10**9
+    bench.exchange.each_second(bench.now_ns)
+    assert len(bench.exchange) == 1
+    bench.exchange.each_second(bench.now_ns + 1)
+    (ended,) = sent(bench.exchange.take(), MediaEnded)
+    assert ended.reason == "max_duration"
+
+
+def test_a_call_that_nobody_acknowledged_is_ended() -> None:
+    bench = Bench()
+    bench.open("waits", start=False)
+    bench.open("runs", port=20_002)
+    bench.exchange.each_second(bench.now_ns + ACK_LIMIT_NS + 1)
+    (ended,) = sent(bench.exchange.take(), MediaEnded)
+    assert (ended.call_id, ended.reason) == ("waits", "no_ack")
+
+
+def test_a_draining_worker_takes_callers_only_into_rooms_that_live_on_it() -> None:
+    bench = Bench()
+    bench.open("c1", "conference", room_id="r")
+    bench.do(Drain())
+    assert answer(bench.do(opening("c2", "conference", port=20_002, room_id="r"))) == (True, "")
+    assert answer(bench.do(opening("c3", "conference", port=20_004, room_id="other"))) == (False, "draining")
+    assert answer(bench.do(opening("c4", "echo", port=20_006, room_id="r", tenant="else"))) == (
+        False,
+        "draining",
+    )
+
+
+def test_participants_of_a_room_share_it_and_others_do_not() -> None:
+    bench = Bench()
+    rooms = bench.engine.rows.room
+    a = bench.open("a", "conference", room_id="r")
+    b = bench.open("b", "conference", port=20_002, room_id="r")
+    c = bench.open("c", "conference", port=20_004, room_id="r", tenant="other")
+    d = bench.open("d", "echo", port=20_006, room_id="r")
+    assert rooms[a] == rooms[b] >= 0
+    assert rooms[c] not in {rooms[a], -1}
+    assert rooms[d] == -1
+    assert bench.engine.rows.echo[d]
+
+
+def test_ending_all_ends_all() -> None:
+    bench = Bench()
+    for number in range(3):
+        bench.open(f"c{number}", port=20_000 + 2 * number)
+    effects = bench.do(EndAll("drain"))
+    assert {ended.reason for ended in sent(effects, MediaEnded)} == {"drain"}
+    assert len(bench.exchange) == 0
+    assert bench.wire.bound == {}
+    assert answer(bench.do(opening("late", port=20_010))) == (False, "draining")
+
+
+def test_audio_for_nobody_and_at_another_rate_is_counted() -> None:
+    bench = Bench()
+    assert bench.reply(0, call_id="gone") == [Count("voicefarm_bus_dropped", ("late",))]
+    bench.open()
+    assert bench.do(PcmToMedia(rate_hz=16_000, frames=[])) == [Count("voicefarm_bus_dropped", ("refused",))]
+
+
+def test_a_message_for_another_role_is_counted() -> None:
+    bench = Bench()
+    assert bench.do(SttDetach(call_id="c")) == [Count("voicefarm_bus_dropped", ("unknown",))]
+
+
+def test_answers_are_remembered_within_a_bound() -> None:
+    bench = Bench()
+    for number in range(ANSWERS_KEPT + 5):
+        bench.do(close("x", f"m{number}"))
+    assert len(bench.exchange._answers) == ANSWERS_KEPT
