@@ -8,7 +8,7 @@ answered. It does not authenticate, and follows no redirect. The life of the cal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiosipua.header_codec import parse_uri
+from aiosipua.header_codec import parse_uri, stringify_uri
 from aiosipua.message import SipMessage, SipRequest, SipResponse
 
 from shared.units import NS_PER_MS
@@ -246,7 +246,7 @@ class Uac:
     def _refresh_target(self, message: SipMessage) -> None:
         contact = message.contact
         if contact:
-            self._remote_target = str(contact[0].uri)
+            self._remote_target = stringify_uri(contact[0].uri)
         if self._route:
             uri = parse_uri(self._route[0].strip().strip("<>"))
             self._next_hop = (uri.host, uri.port or 5060)
