@@ -195,9 +195,11 @@ class Shell:
                 await self.registry.leave(self.record())
         except (BusError, TimeoutError) as error:
             log.warning("left without saying so", problem=str(error))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:  # a client that is reconnecting may swallow a cancellation and read on
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.2)
         await server.close()
         await self.bus.close()
         await self.pcm_bus.close()
