@@ -60,9 +60,15 @@ class BusSide:
     """Hooks of the media worker's shell. `observe` takes metrics, see `figures.Figures`."""
 
     def __init__(
-        self, shell: Shell, ports: Ports, commands: Ring[Command], observe: Callable[[Observe | Count], None]
+        self,
+        shell: Shell,
+        ports: Ports,
+        commands: Ring[Command],
+        observe: Callable[[Observe | Count], None],
+        drain_s: float,
     ) -> None:
         self._shell = shell
+        self._drain_s = drain_s
         self._ports = ports
         self._commands = commands
         self._observe = observe
@@ -71,6 +77,7 @@ class BusSide:
         self.by_row: dict[int, Holding] = {}
         self._started_ms: dict[str, int] = {}
         self._releasing: dict[str, int] = {}
+        self._taping: set[str] = set()
         self._recordings: dict[str, str] = {}
         self._busy_ports: set[int] = set()
         self._known = False
@@ -105,7 +112,7 @@ class BusSide:
             await self._refresh()
 
     def calls(self) -> int:
-        return len(self.holdings) + len(self._releasing) + len(self._recordings)
+        return len(self.holdings) + len(self._releasing) + len(self._taping) + len(self._recordings)
 
     # --- life
 
@@ -115,9 +122,9 @@ class BusSide:
             await asyncio.sleep(RING_FULL_S)
 
     def drain(self) -> None:
-        """No new calls; running ones may go on for `ops.drain_s`."""
+        """No new calls; running ones may go on until the grace is over."""
         if self._drain_at is None:
-            self._drain_at = time.monotonic() + self._shell.config.ops.drain_s
+            self._drain_at = time.monotonic() + self._drain_s
             self._shell.drain()
             self._shell.spawn(self._drain(), "drain")
 
@@ -138,6 +145,7 @@ class BusSide:
 
     def recorded(self, call_id: str, path: str) -> None:
         """A recording is complete on disk; `path` is empty where there is none."""
+        self._taping.discard(call_id)
         if path:
             self._recordings[call_id] = path
             self._shell.spawn(self._enqueue(call_id, path), "recording job")
@@ -179,6 +187,8 @@ class BusSide:
         if effect.row in self.by_row and self.by_row[effect.row].call_id == effect.call_id:
             del self.by_row[effect.row]
         self._ports.free(effect.port, effect.call_id, time.monotonic_ns())
+        if effect.recorded:
+            self._taping.add(effect.call_id)
         linger_s = self._shell.config.ops.events_linger_s
         self._releasing[effect.call_id] = RECORDED_LINGER_MS if effect.recorded else int(linger_s * 1_000)
         self._shell.spawn(self._release(effect.call_id), "release")

@@ -31,9 +31,9 @@ class Ring(Generic[T]):
         self._items.append(item)
         return True
 
-    def take(self) -> list[T]:
-        """Everything that was there when it was called."""
-        return [self._items.popleft() for _ in range(len(self._items))]
+    def pop(self) -> T | None:
+        """The oldest item, or None when there is none."""
+        return self._items.popleft() if self._items else None
 
 
 class EffectRing:

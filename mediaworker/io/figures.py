@@ -1,0 +1,157 @@
+"""Turns what the tick thread counted into the metrics of the media role, and into a snapshot for the exporter.
+
+It lives in the bus thread. The engine counts since it was made, Prometheus counters only go up: the difference to the
+last snapshot is added. Per-call rows are taken worst first and only as many as are allowed (FACTS section 10).
+"""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from mediaworker.core.effects import Count, Holding, Observe
+from mediaworker.core.engine import Snapshot as EngineSnapshot
+from mediaworker.core.quality import mos
+from mediaworker.io.pages import CallRow, FamilyRow, SampleRow, Snapshot, families_of
+from shared.metrics import Metrics
+from shared.units import NS_PER_S
+
+_TOTALS = (
+    ("packets_in", "voicefarm_rtp_packets", ("in",)),
+    ("packets_out", "voicefarm_rtp_packets", ("out",)),
+    ("lost_in", "voicefarm_rtp_lost", ("in",)),
+    ("lost_out", "voicefarm_rtp_lost", ("out",)),
+    ("concealed", "voicefarm_rtp_concealed", ()),
+    ("send_errors", "voicefarm_rtp_send_errors", ()),
+)
+
+_HISTOGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("jitter_in", "voicefarm_rtp_jitter_seconds", {"direction": "in"}),
+    ("jitter_out", "voicefarm_rtp_jitter_seconds", {"direction": "out"}),
+    ("loss_in", "voicefarm_rtp_loss_ratio", {"direction": "in"}),
+    ("loss_out", "voicefarm_rtp_loss_ratio", {"direction": "out"}),
+    ("tick", "voicefarm_tick_seconds", {}),
+)
+
+
+class TickFigures:
+    """What the tick thread hands over once a second."""
+
+    __slots__ = ("at_ns", "dropped_frames", "engine", "overruns")
+
+    def __init__(self, engine: EngineSnapshot, at_ns: int, overruns: int, dropped_frames: int) -> None:
+        self.engine = engine
+        self.at_ns = at_ns
+        self.overruns = overruns
+        self.dropped_frames = dropped_frames
+
+
+class Figures:
+    """The media role's metrics."""
+
+    def __init__(self, metrics: Metrics, call_series_max: int) -> None:
+        self._metrics = metrics
+        self._series_max = call_series_max
+        self._before: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._voice_to_voice: dict[str, float] = {}
+        self._latest: TickFigures | None = None
+
+    def observe(self, effect: Observe | Count) -> None:
+        """One value that a call saw."""
+        if isinstance(effect, Count):
+            self._metrics.counter(effect.metric, *effect.labels).inc(effect.amount)
+            return
+        self._metrics.histogram(effect.metric, *effect.labels).observe(
+            effect.value, {"call_id": effect.call_id}
+        )
+        if effect.metric == "voicefarm_turn_voice_to_voice_seconds":
+            self._voice_to_voice[effect.call_id] = effect.value
+
+    def take(self, figures: TickFigures) -> None:
+        """The newest figures of the tick thread."""
+        self._latest = figures
+        totals = figures.engine.totals
+        for name, metric, labels in _TOTALS:
+            self._raise(metric, labels, totals.get(name, 0))
+        for reason, count in figures.engine.rejected.items():
+            self._raise("voicefarm_rtp_rejected", (reason,), count)
+        self._raise("voicefarm_tick_overruns", (), figures.overruns)
+        self._raise("voicefarm_recording_dropped_frames", (), figures.dropped_frames)
+
+    def ports(self, counts: Mapping[str, int]) -> None:
+        for state, count in counts.items():
+            self._metrics.gauge("voicefarm_rtp_ports", state).set(count)
+
+    def outbox(self, dropped: int, control_dropped: int) -> None:
+        """Entries that this process gave up, since its start."""
+        self._raise("voicefarm_bus_dropped", ("live",), dropped)
+        self._raise("voicefarm_bus_dropped", ("refused",), control_dropped)
+
+    def snapshot(self, not_ready: str, calls: Mapping[int, Holding]) -> Snapshot:
+        """For the exporter. `calls` are the live ones by engine row."""
+        latest = self._latest
+        age_s = (time.monotonic_ns() - latest.at_ns) / NS_PER_S if latest else 0.0
+        families = families_of(self._metrics.registry)
+        if latest:
+            _fill_histograms(families, latest.engine)
+        live = {held.call_id for held in calls.values()}
+        self._voice_to_voice = {c: value for c, value in self._voice_to_voice.items() if c in live}
+        return Snapshot(age_s, not_ready, families, self._rows(latest.engine, calls) if latest else [])
+
+    def _raise(self, metric: str, labels: tuple[str, ...], count: int) -> None:
+        grown = count - self._before.get((metric, labels), 0)
+        if grown > 0:
+            self._metrics.counter(metric, *labels).inc(grown)
+            self._before[metric, labels] = count
+
+    def _rows(self, engine: EngineSnapshot, calls: Mapping[int, Holding]) -> list[CallRow]:
+        worst_first = np.argsort(-engine.jitter_in_ms, kind="stable")
+        rows: list[CallRow] = []
+        for at in worst_first.tolist():
+            held = calls.get(int(engine.rows[at]))
+            if held:
+                rows.append(_row(engine, at, held, self._voice_to_voice.get(held.call_id, -1.0)))
+            if len(rows) == self._series_max:
+                break
+        return rows
+
+
+def _row(engine: EngineSnapshot, at: int, held: Holding, voice_to_voice_s: float) -> CallRow:
+    jitter_in, jitter_out = float(engine.jitter_in_ms[at]), float(engine.jitter_out_ms[at])
+    loss_in, loss_out, rtt = float(engine.loss_in[at]), float(engine.loss_out[at]), float(engine.rtt_ms[at])
+    # One way: half the round trip, the jitter buffer (about twice the jitter) and a frame.
+    way_ms = max(rtt, 0.0) / 2 + 20.0
+    return CallRow(
+        call_id=held.call_id, tenant=held.tenant, room=held.room_id, codec=held.codec, app=held.app,
+        packets_in=int(engine.packets_in[at]), packets_out=int(engine.packets_out[at]),
+        jitter_in_s=jitter_in / 1_000, jitter_out_s=jitter_out / 1_000 if jitter_out >= 0 else -1.0,
+        loss_in=loss_in, loss_out=loss_out, rtt_s=rtt / 1_000 if rtt >= 0 else -1.0,
+        mos_in=mos(loss_in, way_ms + 2 * jitter_in) if engine.packets_in[at] else -1.0,
+        mos_out=mos(loss_out, way_ms + 2 * max(jitter_out, 0.0)) if loss_out >= 0 else -1.0,
+        voice_to_voice_s=voice_to_voice_s,
+    )  # fmt: skip
+
+
+def _fill_histograms(families: list[FamilyRow], engine: EngineSnapshot) -> None:
+    """The engine keeps some histograms itself, in the buckets of shared/metrics.py; their samples are made here."""
+    by_name = {family.name: family for family in families}
+    for key in ("voicefarm_rtp_jitter_seconds", "voicefarm_rtp_loss_ratio", "voicefarm_tick_seconds"):
+        by_name[key].samples = []
+    for key, name, labels in _HISTOGRAMS:
+        if key in engine.histograms:
+            bounds, counts, total = engine.histograms[key]
+            by_name[name].samples += histogram_samples(name, labels, bounds, counts, total)
+
+
+def histogram_samples(
+    name: str, labels: dict[str, str], bounds: tuple[float, ...], counts: list[int], total: float
+) -> list[SampleRow]:
+    """Samples of a histogram from counts per bucket, the last one without bound."""
+    rows: list[SampleRow] = []
+    running = 0
+    for bound, count in zip((*map(str, map(float, bounds)), "+Inf"), counts, strict=True):
+        running += count
+        rows.append(SampleRow(f"{name}_bucket", labels | {"le": bound}, float(running)))
+    rows.append(SampleRow(f"{name}_count", labels, float(running)))
+    rows.append(SampleRow(f"{name}_sum", labels, total))
+    return rows
