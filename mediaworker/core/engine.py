@@ -170,6 +170,7 @@ class Engine:
         self._dtmf.forget(row)
         self._playout.forget(row)
         self._moved.discard(row)
+        self._transmitter.close(row)
         self._ring.clear(row)
         self._changed(row, phase)
         return stats
@@ -278,7 +279,6 @@ class Engine:
         if not self.rows.live[phase]:
             return result
         span = self.rows.span(phase)
-        self._transmitter.clear_marks(phase)
         self._sound.play(phase, span)
         result.speech, result.utterance_rows = self._gate.step(phase)
         result.dtmf = self._dtmf.take(now_ns) if phase == 0 or not self.rows.live[0] else []

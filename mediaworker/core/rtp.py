@@ -53,7 +53,7 @@ def read_variable(packets: Octets, lengths: npt.NDArray[np.int64]) -> Variable:
     """[N, B] octets with `lengths` octets each: where the payload is."""
     row = np.arange(len(packets))
     first = packets[:, 0].astype(np.int64)
-    version = (first >> 6) != 2
+    version = ((first >> 6) != 2) & (lengths > 0)
     at = HEADER_BYTES + 4 * (first & 15)
     short = (lengths < HEADER_BYTES) | (lengths < at)
     extended = (first & 0x10) != 0
@@ -69,7 +69,7 @@ def read_variable(packets: Octets, lengths: npt.NDArray[np.int64]) -> Variable:
     good = ~(short | version)
     return Variable(
         short & ~version,
-        version & (lengths >= 1),
+        version,
         np.where(good, at, 0),
         np.where(good, lengths - at - padding, 0),
     )

@@ -30,7 +30,8 @@ class Transmitter:
         self._words = self.packets.view(">u4")
         self._payload = self.packets[:, HEADER_BYTES:]
         self._encoded: Octets = np.zeros((rows.block, FRAME_SAMPLES), np.uint8)
-        self._marked: list[int] = []
+        self._to_mark: set[int] = set()
+        self._marked: set[int] = set()
         self._sounding: Mask = np.zeros(rows.count, np.bool_)
         self._lists: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
         self.versions = [0] * rows.phases
@@ -55,17 +56,19 @@ class Transmitter:
         self._sounding[row] = False
 
     def mark(self, row: int) -> None:
-        """The next packet begins a talkspurt."""
-        self.packets[row, 1] |= MARKER
-        self._marked.append(row)
+        """The next packet of the row begins a talkspurt."""
+        self._to_mark.add(row)
 
-    def clear_marks(self, phase: int) -> None:
-        """The marked packets of this phase are out."""
-        if self._marked:
-            for row in self._marked:
-                if self._rows.phase_of(row) == phase:
-                    self.packets[row, 1] &= ~MARKER & 0xFF
-            self._marked = [row for row in self._marked if self._rows.phase_of(row) != phase]
+    def _set_marks(self, phase: int) -> None:
+        """Marks what is to be marked, unmarks what went out marked in the tick before."""
+        rows = self._rows
+        for row in [row for row in self._marked if rows.phase_of(row) == phase]:
+            self.packets[row, 1] &= ~MARKER & 0xFF
+            self._marked.remove(row)
+        for row in [row for row in self._to_mark if rows.phase_of(row) == phase and rows.sends[row]]:
+            self.packets[row, 1] |= MARKER
+            self._marked.add(row)
+            self._to_mark.remove(row)
 
     def changed(self, phase: int) -> None:
         """A leg of the phase began or ceased to send."""
@@ -76,6 +79,10 @@ class Transmitter:
 
     def sending(self, phase: int) -> Index:
         return self._lists[phase]
+
+    def close(self, row: int) -> None:
+        self._to_mark.discard(row)
+        self._marked.discard(row)
 
     def encode(self, span: slice, sound: Mask) -> None:
         """Payloads of the span's rows from `sent_pcm`; `sound` says which rows have any this tick."""
@@ -111,8 +118,10 @@ class Transmitter:
         self._payload[some] = out
 
     def stamp(self, phase: int, span: slice) -> None:
-        """Sequence numbers and timestamps of this tick's packets."""
+        """Sequence numbers, timestamps and markers of this tick's packets."""
         rows = self._rows
+        if self._to_mark or self._marked:
+            self._set_marks(phase)
         self._halves[span, 1] = rows.out_seq[span]
         self._words[span, 1] = rows.out_time[span]
         rows.out_time[span] += np.uint32(FRAME_SAMPLES)
