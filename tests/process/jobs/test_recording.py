@@ -10,7 +10,7 @@ from jobs.audio import RecordingUnfit
 from jobs.recording import finalise
 from shared.contracts import decode
 from shared.keys import Keys
-from tests.support.recordings import agent_call, stereo_wav, write_log
+from tests.support.finished_calls import agent_call, stereo_wav, write_log
 
 pytestmark = pytest.mark.process
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from jobs.audio import RecordingUnfit, describe_file, encode, inspect_wav, verify
-from tests.support.recordings import stereo_wav
+from tests.support.finished_calls import stereo_wav
 
 pytestmark = pytest.mark.unit
 

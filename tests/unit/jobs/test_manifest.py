@@ -6,7 +6,7 @@ import pytest
 
 from jobs.audio import AudioFile
 from jobs.manifest import build, ended, transcript
-from tests.support.recordings import T0_NS, agent_call, event
+from tests.support.finished_calls import T0_NS, agent_call, event
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,22 @@
+"""What an installed farm needs besides its code goes into the wheel, and so into the image."""
+
+import fnmatch
+import tomllib
+
+import pytest
+
+from tests.support.processes import REPO
+
+pytestmark = pytest.mark.unit
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_every_data_file_of_a_package_is_installed():
+    patterns = PROJECT["package-data"]["*"]
+    roots = [name.rstrip("*") for name in PROJECT["packages"]["find"]["include"]]
+    files = [path for root in roots for path in (REPO / root).rglob("*") if path.is_file()]
+    data = [path for path in files if path.suffix not in {".py", ".pyc"}]
+
+    assert len(data) > 5
+    assert [str(p) for p in data if not any(fnmatch.fnmatch(p.name, pattern) for pattern in patterns)] == []
