@@ -12,8 +12,8 @@ from rq.job import Job, JobStatus
 
 from jobs.queue import enqueue_recording, queue_name, recording_job_id
 from shared.keys import Keys
-from tests.support.processes import free_port, redis_server, running, wait_until
 from tests.support.finished_calls import agent_call, stereo_wav, write_log
+from tests.support.processes import free_port, redis_server, running, wait_until
 
 pytestmark = pytest.mark.process
 
