@@ -1,6 +1,7 @@
 """What every TTS engine must do; the openai one talks to a real HTTP server with faults."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -13,7 +14,7 @@ from aiworker.tts.espeak import EspeakEngine
 from aiworker.tts.openai import OpenAiSpeech
 from aiworker.tts.port import Sentence, TtsEngine
 from aiworker.tts.tones import WORDS_HZ, TonesEngine
-from shared.errors import EngineError, EngineTimeout
+from shared.errors import EngineError, EngineMissing, EngineTimeout
 from tests.support.openai_server import TONE_HZ, OpenAiServer, openai_server
 
 pytestmark = pytest.mark.conformance
@@ -95,9 +96,15 @@ async def test_voice_that_does_not_exist_does_not_silence_a_call(engine: TtsEngi
 async def test_espeak_changes_its_voice_when_language_changes() -> None:
     engine = EspeakEngine()
     await engine.load()
-    english = np.concatenate(await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="en")))
-    german = np.concatenate(await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="de")))
-    again = np.concatenate(await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="en")))
+    english = np.concatenate(
+        await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="en"))
+    )
+    german = np.concatenate(
+        await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="de"))
+    )
+    again = np.concatenate(
+        await spoken(engine, Sentence("ich habe heute leider keine zeit, aber morgen", language="en"))
+    )
     assert abs(english.size - again.size) < 80  # 10 ms
     assert abs(english.size - german.size) > 800
     with pytest.raises(EngineError):
@@ -145,4 +152,12 @@ async def test_failure_is_an_engine_error_when_speech_server_is_bad(
     engine = OpenAiSpeech(server.base_url, model, "alloy", first_audio_s=0.2)
     with pytest.raises(error):
         await spoken(engine, Sentence("one two three"))
+    await engine.close()
+
+
+async def test_missing_espeak_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    engine = EspeakEngine()
+    with pytest.raises(EngineMissing, match=r"voicefarm\[embedded\]"):
+        await engine.load()
     await engine.close()

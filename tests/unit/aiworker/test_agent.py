@@ -1,6 +1,7 @@
 """Agent files: what they may say, and which key an error names."""
 
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +86,12 @@ def test_demo_agent_understands_what_its_callers_say() -> None:
         assert (found.intent, found.hangup) == (intent, intent == "goodbye")
     assert demo.name == "demo"
     assert set(wanted) <= set(demo_sentences())
+
+
+def test_agent_of_the_guide_is_right() -> None:
+    guide = Path(__file__).resolve().parents[3] / "docs" / "agents.md"
+    example = guide.read_text().split("```yaml\n")[1].split("```")[0]
+    agent = parse(example, "docs")
+    assert [spec.engine for spec in agent.engines()] == ["openai", "openai", "script"]
+    order = answer(agent.script, [ChatMessage("user", "I want two funghi please")], {})
+    assert order.text == "two funghi, got it. Anything else?"
