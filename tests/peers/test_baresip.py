@@ -1,5 +1,6 @@
 """baresip, a softphone of others, calls the farm; tshark judges what we send."""
 
+import contextlib
 import shutil
 import socket
 from pathlib import Path
@@ -23,15 +24,24 @@ pytestmark = [
 MODULES = Path("/usr/lib/baresip/modules")
 
 
-def write_softphone(folder: Path) -> Path:
-    """A configuration of baresip that plays a tone and records what it hears."""
+def both_free() -> int:
+    """A port free for UDP and TCP: baresip binds both."""
+    while True:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def write_softphone(folder: Path, *, level: float) -> Path:
+    """A configuration of baresip that plays a tone and dumps what it decodes."""
     folder.mkdir()
-    soundfile.write(folder / "mouth.wav", tone(700, 20), 8_000, subtype="PCM_16")
+    soundfile.write(folder / "mouth.wav", tone(700, 20, level), 8_000, subtype="PCM_16")
     (folder / "config").write_text(
-        f"sip_listen 127.0.0.1:{free_port(socket.SOCK_DGRAM)}\nmodule_path {MODULES}\nmodule stdio.so\nmodule g711.so\n"
-        f"module aufile.so\nmodule uuid.so\nmodule_app account.so\nmodule_app menu.so\n"
-        f"audio_player aufile,{folder}/ear.wav\naudio_source aufile,{folder}/mouth.wav\naudio_alert nil,nil\n"
-        f"audio_channels 1-1\nsamplerate 8000\nrtp_ports 12000-12500\nnet_interface lo\n"
+        f"sip_listen 127.0.0.1:{both_free()}\nmodule_path {MODULES}\nmodule stdio.so\nmodule g711.so\n"
+        f"module aufile.so\nmodule aubridge.so\nmodule sndfile.so\nsnd_path {folder}\nmodule uuid.so\nmodule_app account.so\nmodule_app menu.so\n"
+        f"audio_player aubridge,ear\naudio_source aufile,{folder}/mouth.wav\naudio_alert nil,nil\n"
+        f"audio_channels 1-1\nsamplerate 8000\nrtp_ports 12000-12500\nnet_interface 127.0.0.1\n"
     )
     (folder / "accounts").write_text("<sip:softphone@127.0.0.1>;regint=0;audio_codecs=PCMU/8000/1;ptime=20\n")
     (folder / "contacts").write_text("")
@@ -49,13 +59,14 @@ def dial(folder: Path, running_farm: Farm, user: str, seconds: int) -> str:
 
 def heard(folder: Path) -> np.ndarray:
     """What baresip's ear recorded."""
-    samples, rate = soundfile.read(folder / "ear.wav", dtype="int16")
+    (ear,) = folder.glob("dump-*-dec.wav")
+    samples, rate = soundfile.read(ear, dtype="int16")
     assert rate == 8_000
     return samples
 
 
 def test_softphone_hears_its_echo_and_our_stream_is_clean(tmp_path: Path) -> None:
-    folder = write_softphone(tmp_path / "phone")
+    folder = write_softphone(tmp_path / "phone", level=0.3)
     with farm(tmp_path) as running_farm:
         ports = running_farm.rtp_range
         with capture(tmp_path / "call.pcapng", f"portrange {ports[0]}-{ports[1]}") as trace:
@@ -73,7 +84,7 @@ def test_softphone_hears_its_echo_and_our_stream_is_clean(tmp_path: Path) -> Non
 
 
 def test_softphone_hears_the_agent(tmp_path: Path) -> None:
-    folder = write_softphone(tmp_path / "phone")
+    folder = write_softphone(tmp_path / "phone", level=0.0)
     config = {"stt": {"engine": "pocketsphinx"}}
     with farm(tmp_path, ai=("stt-0", "llm-0", "tts-0"), config=config) as running_farm:
         said = dial(folder, running_farm, "agent", 8)

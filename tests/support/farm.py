@@ -76,7 +76,8 @@ class Farm:
         return redis.Redis.from_url(self.redis_url, protocol=2)
 
     def log(self, name: str) -> str:
-        return (self.directory / f"{name}.log").read_text()
+        path = self.directory / f"{name}.log"
+        return path.read_text() if path.exists() else ""
 
     def workers(self, role: str) -> dict[str, dict[str, Any]]:
         """Records of the live workers of a role, by name."""

@@ -77,7 +77,7 @@ async def test_agent_stops_when_the_caller_speaks_and_history_keeps_what_was_hea
         f"barge-in ms: p50 {np.percentile(stops, 50):.0f} p95 {np.percentile(stops, 95):.0f} max {stops[-1]:.0f}"
     )
     assert np.percentile(stops, 95) <= 300
-    assert stops[0] > 100  # it was the decision that stopped the agent, not its end
+    assert stops[0] > 40  # the agent falls silent when an utterance began (onset_ms), and not before
     for _, heard in results:
         assert GREETING.startswith(heard.rstrip(" .…"))
         assert 0 < len(heard) < len(GREETING) / 2

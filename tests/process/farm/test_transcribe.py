@@ -32,7 +32,7 @@ async def converse(phone: Phone, lines: list[str], running: Farm) -> tuple[list[
     call_id = answer.one("x-call-id")
     with running.redis() as client:
         for n, line in enumerate(lines, 1):
-            phone.play(speak(line.split()))
+            phone.play(speak(line.split(), lead_s=0.5))  # the model counts its slots from a whole pre-roll
             await eventually(lambda n=n: len(finals(client, call_id)) >= n, 40)
         understood = finals(client, call_id)
     await phone.bye()
