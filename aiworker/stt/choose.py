@@ -7,10 +7,10 @@ hub answers; else PocketSphinx. Being offline is found out within a few seconds 
 import importlib.util
 import os
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from importlib.resources import files
+from queue import Empty, Queue
 
 from aiworker.stt.port import SttEngine
 from aiworker.stt.sphinx import Sphinx
@@ -74,18 +74,21 @@ def hub_reachable() -> bool:
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return False
     base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    answered = threading.Event()
-    threading.Thread(target=_ask_hub, args=(base, answered), daemon=True).start()
-    return answered.wait(_PROBE_S)
-
-
-def _ask_hub(base: str, answered: threading.Event) -> None:
-    request = urllib.request.Request(f"{base}/api/models?limit=1", method="HEAD")  # noqa: S310  operator's own endpoint
+    answer: Queue[bool] = Queue()
+    threading.Thread(target=lambda: answer.put(_hub_answers(base)), daemon=True).start()
     try:
+        return answer.get(timeout=_PROBE_S)
+    except Empty:
+        return False
+
+
+def _hub_answers(base: str) -> bool:
+    try:
+        request = urllib.request.Request(f"{base}/api/models?limit=1", method="HEAD")  # noqa: S310  operator's endpoint
         with urllib.request.urlopen(request, timeout=_PROBE_S):  # noqa: S310
-            answered.set()
+            return True
     except (OSError, ValueError):
-        return
+        return False
 
 
 def _cached(model: str) -> bool:

@@ -5,7 +5,8 @@ known sentences it gets nearly all of them right. Every utterance is decoded who
 audio, so no call changes what another one gets.
 
 A closed grammar explains any sound as its nearest sentence. So each hit is scored once more against a free loop of
-phones: a sentence that explains the sound hardly better than any noise would is not accepted, nor is half a sentence.
+phones: a sentence that explains the sound hardly better than any noise would is not accepted, nor is half a sentence,
+nor one that passes over much of what was said.
 """
 
 import math
@@ -25,9 +26,10 @@ _RATE_HZ = 16_000
 _SHORTEST_S = 0.1
 _PHONES = "phones"
 _GRAMMARS_MAX = 8
-_HALF_SURE_PER_S = 0.015
+_SILENT_MAX = 1 / 3
+_HALF_SURE_PER_S = 0.02
 """Margin of the sentence over the phone loop, in the decoder's log units per second, at which it may be either. Human
-recordings of grammar sentences had 0.08 to 0.3, clean and in noise; other speech mostly less than 0."""
+recordings of grammar sentences had 0.07 to 0.3, clean and in noise; other speech mostly less than 0."""
 
 _FRAME_SAMPLES = _RATE_HZ // 50
 _KEEP_FRAMES = 3
@@ -87,26 +89,36 @@ class Sphinx:
         sentences = as_grammar(utterance.grammar) or self._default
         if self._unknown_words(sentences):
             return Hypothesis("", problem="grammar")
-        samples = without_silence(at_rate(utterance, _RATE_HZ))
-        sound = samples.tobytes()
+        samples = at_rate(utterance, _RATE_HZ)
+        speech = without_silence(samples)
         try:
-            text, score = self._run(self._search(sentences), sound)
+            grammar = self._search(sentences)
+            text, _ = self._run(grammar, samples)
             if text not in sentences:
                 return Hypothesis("")
-            _, noise = self._run(_PHONES, sound)
+            _, score = self._run(grammar, speech)
+            if self._silent_share() > _SILENT_MAX:
+                return Hypothesis("")
+            _, noise = self._run(_PHONES, speech)
         except RuntimeError as error:
             raise EngineError(f"{self.name}: {error}") from error
-        confidence = confidence_of((score - noise) * _RATE_HZ / len(samples))
+        confidence = confidence_of((score - noise) * _RATE_HZ / len(speech))
         return Hypothesis(text if confidence >= 0.5 else "", confidence)
 
-    def _run(self, search: str, sound: bytes) -> tuple[str, float]:
+    def _run(self, search: str, sound: Samples) -> tuple[str, float]:
         decoder = self._decoder
         decoder.activate_search(search)
         decoder.start_utt()
-        decoder.process_raw(sound, no_search=False, full_utt=True)
+        decoder.process_raw(sound.tobytes(), no_search=False, full_utt=True)
         decoder.end_utt()
         best = decoder.hyp()
         return (best.hypstr, math.log(best.score)) if best and best.score > 0 else ("", -math.inf)
+
+    def _silent_share(self) -> float:
+        """How much of the sound the last search took for pauses and noises between the words."""
+        parts = [(part.word, part.end_frame - part.start_frame) for part in self._decoder.seg()]
+        skipped = sum(frames for word, frames in parts if word[0] in "<[")
+        return skipped / max(1, sum(frames for _, frames in parts))
 
     def _search(self, sentences: tuple[str, ...]) -> str:
         """The decoder's search for a grammar; the longest unused one makes room for a new one."""
@@ -137,7 +149,9 @@ def as_grammar(sentences: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_silence(samples: Samples) -> Samples:
-    """Speech with 60 ms around it: the pauses that the endpoint adds count against a sentence, not against phones."""
+    """Speech with 60 ms around it, for scores: the pauses that the endpoint adds count against a sentence more than
+    against phones. Words are found in all of the sound, where a sentence has room to end.
+    """
     frames = samples[: len(samples) // _FRAME_SAMPLES * _FRAME_SAMPLES].reshape(-1, _FRAME_SAMPLES)
     level = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1.0)
     quiet, loud = np.percentile(level, (5, 95))
