@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.contracts import AppSpec, EndReason
-from sipfront.core import lease
+from sipfront.core import lease as leases
 from sipfront.core.dialog import Dialog
 from sipfront.core.effects import Peer, Place
 from sipfront.core.fsm import Table
@@ -176,7 +176,7 @@ class Call:
     agreement: Agreement
     started_ns: int
     state: State = State.INVITED
-    lease: lease.State = lease.State.RESERVING
+    lease: leases.State = leases.State.RESERVING
     talk: Talk = Talk.SETTLED
     tries: int = 1
     place: Place | None = None
@@ -196,4 +196,4 @@ class Call:
     """msg_ids of messages without which there is no call: MediaStart, and the update that an ACK brought."""
     bye: ServerTransaction | None = None
     ack: Request | None = None
-    answered_ns: int = 0
+    answered_ns: int | None = None

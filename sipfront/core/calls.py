@@ -294,7 +294,7 @@ class Calls:
         self._dialogs.pop(call.dialog.key, None)
         self._desk.timers.cancel(Due("call", call.call_id, "max"))
         self._desk.out.append(Count("voicefarm_calls", call.reason))
-        if call.answered_ns:
+        if call.answered_ns is not None:
             seconds = (now_ns - call.answered_ns) / NS_PER_S
             self._desk.out.append(Observe("voicefarm_call_duration_seconds", seconds))
         self._note(call, "call over")
@@ -304,6 +304,8 @@ class Calls:
     def _lease_answer(self, call: Call, message: MediaAnswer, now_ns: int) -> None:
         if call.lease is lease.State.CLOSING:
             self._media(call, lease.Event.CLOSED if message.ok else lease.Event.UNKNOWN, now_ns)
+            return
+        if call.lease is not lease.State.OPENING:  # its deadline has passed
             return
         if message.ok:
             self._media(call, lease.Event.OPENED, now_ns)
@@ -340,7 +342,7 @@ class Calls:
 
     def _lost(self, call: Call, now_ns: int) -> None:
         """Its worker cannot say so any more: the event log is closed by us."""
-        began = call.answered_ns or call.started_ns
+        began = call.started_ns if call.answered_ns is None else call.answered_ns
         data = {"reason": "error", "duration_ms": (now_ns - began) // 1_000_000}
         self._desk.out.append(LogEvent(call.call_id, "call.ended", data))
         self._event(call, Event.END, now_ns)
@@ -379,7 +381,7 @@ class Calls:
         who = call.identity
         fields = {
             "call_id": call.call_id, "room": who.room_id, "tenant": who.tenant, "app": call.app.kind,
-            "worker": call.place.worker if call.place else "", "reason": call.reason,
+            "media": call.place.worker if call.place else "", "reason": call.reason,
             "state": str(call.state),
         }  # fmt: skip
         self._desk.out.append(Note(event, fields))

@@ -11,7 +11,7 @@ from shared.config import Route
 from shared.contracts import EndReason, MediaAnswer, MediaEnded
 from sipfront.core import dialog as dialogs
 from sipfront.core.body import SDP, session_description
-from sipfront.core.call import Call, State
+from sipfront.core.call import Call
 from sipfront.core.calls import Calls
 from sipfront.core.compose import ALLOW, PHRASES, Headers, warning
 from sipfront.core.datagram import trim, why_refused
@@ -344,8 +344,3 @@ def _with_call_id(identity: CallIdentity, request: Request) -> CallIdentity:
 
 def _abilities() -> list[tuple[str, str]]:
     return [("Allow", ALLOW), ("Accept", SDP), ("Supported", "")]
-
-
-def answered_calls(front: Front) -> list[Call]:
-    """Calls that were answered and are not over, for the operators' pages."""
-    return [call for call in front.calls if call.state is not State.OVER and call.answered_ns]

@@ -19,7 +19,9 @@ PORTS = range(40_000, 40_400, 2)
 class MediaStandIn:
     """Answers everything; `seen` holds every message in order."""
 
-    def __init__(self, config: Config, name: str = "media-0", capacity: int = 100, ports: range = PORTS) -> None:
+    def __init__(
+        self, config: Config, name: str = "media-0", capacity: int = 100, ports: range = PORTS
+    ) -> None:
         self.seen: list[Message] = []
         self.open: dict[str, MediaOpen] = {}
         self.refuse: list[str] = []

@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import Self
 
 OFFER = (
     "v=0\r\no=- 11 22 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -61,7 +62,7 @@ class Caller:
         return "\r\n".join([*lines, f"Content-Length: {len(body.encode())}", "", body]).encode()
 
     def branch(self, method: str, cseq: int) -> str:
-        shared = "INVITE" if method in {"CANCEL"} else method
+        shared = "INVITE" if method == "CANCEL" else method
         return f"z9hG4bK-{self.number}-{shared}-{cseq}"
 
     def invite(self, body: str = OFFER, **changes: str) -> bytes:
@@ -144,7 +145,7 @@ class UdpPeer:
         self._to = ("127.0.0.1", to_port)
         self.port = int(self._socket.getsockname()[1])
 
-    def __enter__(self) -> "UdpPeer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,10 @@
 """A real front process, a real Redis, a media worker without media."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import redis
 from shared.contracts import MediaClose, MediaOpen, MediaStart, MediaUpdate
 from tests.support.front_process import RunningFront, front_process
 from tests.support.media_standin import MediaStandIn, media_standin
-from tests.support.processes import wait_until
+from tests.support.processes import REPO, wait_until
 from tests.support.sip_messages import Caller, UdpPeer, offer, reply
 
 pytestmark = pytest.mark.process
@@ -51,7 +54,11 @@ def leftovers(url: str, worker: MediaStandIn) -> list[str]:
     """Keys that belong to a call or a reservation; free ports must all be there."""
     with redis.Redis.from_url(url) as client:
         keys = [key.decode() for key in client.keys("vf:*")]
-        left = [key for key in keys if key.startswith(("vf:call:", "vf:room:", "vf:load:")) and ":events" not in key]
+        left = [
+            key
+            for key in keys
+            if key.startswith(("vf:call:", "vf:room:", "vf:load:")) and ":events" not in key
+        ]
         ports = client.lrange(f"vf:ports:{worker.worker_id}", 0, -1)
     assert len(ports) == len(set(ports))
     return left + ([] if len(ports) == len(worker._ports) else [f"{len(ports)} ports"])
@@ -63,7 +70,11 @@ def test_call_goes_through_and_leaves_nothing_when_the_caller_hangs_up(front, me
         caller, answer = call_up(front, peer, headers=headers)
         opened = wait_until(lambda: media.of(MediaOpen))[0]
         assert (opened.room_id, opened.session_id, opened.tenant) == ("lobby", "s1", "acme")
-        assert (opened.format.codec, opened.format.payload_type, opened.format.dtmf_payload_type) == ("PCMA", 8, 96)
+        assert (opened.format.codec, opened.format.payload_type, opened.format.dtmf_payload_type) == (
+            "PCMA",
+            8,
+            96,
+        )
         assert f"m=audio {opened.rtp_port} RTP/AVP 8 96" in answer.body
         assert answer.header("X-Call-ID") == opened.call_id
         wait_until(lambda: media.of(MediaStart))
@@ -105,7 +116,7 @@ def test_refused_open_gives_everything_back(front, media, redis_url):
         caller, answer = call_up(front, peer)
         assert (answer.code, answer.header("Retry-After")) == (503, "7")
         peer.send(caller.failure_ack(answer))
-    wait_until(lambda: [x for x in leftovers(redis_url, media)] == [f"{len(media._ports) - 1} ports"])
+    wait_until(lambda: leftovers(redis_url, media) == [f"{len(media._ports) - 1} ports"])
 
 
 def test_busy_port_is_replaced_by_another_and_three_are_enough(front, media):
@@ -172,7 +183,11 @@ def test_redis_restart_leaves_calls_alone(front, media, redis_url):
 
 def test_no_media_worker_is_503_for_options_and_calls(front):
     answer = options(front)
-    assert (answer.code, answer.header("Retry-After"), answer.header("X-Farm-State")) == (503, "7", "no_media")
+    assert (answer.code, answer.header("Retry-After"), answer.header("X-Farm-State")) == (
+        503,
+        "7",
+        "no_media",
+    )
     with UdpPeer(front.sip_port) as peer:
         _, answer = call_up(front, peer)
         assert answer.code == 503
@@ -241,9 +256,20 @@ def test_nothing_a_stranger_sends_silences_the_front(front, media):
     assert b"Traceback" not in front.log.read_bytes()
 
 
-def test_setting_that_is_wrong_ends_the_process_with_its_name(redis_url, tmp_path):
-    with pytest.raises(AssertionError), front_process(redis_url, tmp_path, sip__typo=1):
-        pass
+def test_setting_that_is_wrong_ends_the_process_with_its_name():
+    env = {**os.environ, "VOICEFARM_SIP__TYPO": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sipfront"],
+        env=env,
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "sip.typo" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("user", ["nobody", "echo%20x"])
