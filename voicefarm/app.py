@@ -5,10 +5,10 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.errors import ConfigError, FarmError
-from voicefarm.commands import call, doctor, tail, up
+from voicefarm.commands import call, demo, doctor, tail, up
 from voicefarm.io.screen import complain
 
-_COMMANDS = (up, call, tail, doctor)
+_COMMANDS = (demo, up, call, tail, doctor)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -26,6 +26,8 @@ _MODULES = {
 
 FIRST_OPS_PORT = 9300
 FIRST_REDIS_PORT = 16379
+STOP_WITHIN_S = 8.0
+"""Longer than a worker takes to end its calls when it is told to stop at once."""
 SIP_PORT_STEP = 2
 """Between fronts of one host: the odd port after a SIP port is its TLS one by custom."""
 
@@ -207,5 +209,5 @@ def _worker(
         environ=environ,
         ops_port=ops_port,
         sip_port=sip_port,
-        spec=Spec(name, 1, (*drain, Grace("SIGINT", 5.0))),
+        spec=Spec(name, 1, (*drain, Grace("SIGINT", STOP_WITHIN_S))),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from shared.config import Config, load
 from shared.errors import FarmError
-from voicefarm.core.plan import ROLES, Child, FarmOptions, Ground, NoPort, Plan, make_plan
+from voicefarm.core.plan import ROLES, STOP_WITHIN_S, Child, FarmOptions, Ground, NoPort, Plan, make_plan
 
 pytestmark = pytest.mark.unit
 
@@ -127,4 +127,4 @@ def test_drain_gives_running_calls_their_time(drain_s: float, signals: list[str]
     plan = make_plan(FarmOptions(drain_s=drain_s), Config(), GROUND)
     ends = child(plan, "media-0").spec.ends
     assert [grace.signal for grace in ends] == signals
-    assert ends[0].seconds == (drain_s or 5.0)
+    assert ends[0].seconds == (drain_s or STOP_WITHIN_S)
