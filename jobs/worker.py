@@ -14,7 +14,8 @@ from rq.job import Job, JobStatus
 from rq.scheduler import RQScheduler
 from rq.timeouts import TimerDeathPenalty
 
-from shared.jobs import queue_name
+from shared.errors import FarmError
+from shared.jobs import RUNNABLE, SERIALIZER, queue_name
 from shared.log import get_log
 from shared.metrics import Metrics
 
@@ -26,6 +27,20 @@ _MAINTENANCE_S = 60
 """How often jobs of dead workers are looked for; RQ's own ten minutes would keep a recording waiting."""
 
 
+class NotRunnable(FarmError):
+    """A job that names a function this worker does not run."""
+
+
+class FarmJob(Job):
+    """A job whose function is one of ours: a name from Redis is looked up in a list, never imported at will."""
+
+    @property
+    def func(self) -> Any:
+        if self.func_name not in RUNNABLE:
+            raise NotRunnable(str(self.func_name))
+        return super().func
+
+
 class FarmWorker(SimpleWorker):
     """A SimpleWorker that polls for its end and counts results."""
 
@@ -33,11 +48,18 @@ class FarmWorker(SimpleWorker):
     max_connection_wait_time = 4.0
 
     def __init__(self, queue: Queue, name: str, metrics: Metrics, asked_to_end: threading.Event) -> None:
-        super().__init__([queue], name=name, connection=queue.connection, maintenance_interval=_MAINTENANCE_S)
+        super().__init__(
+            [queue], name=name, connection=queue.connection, maintenance_interval=_MAINTENANCE_S,
+            job_class=FarmJob, serializer=SERIALIZER,
+        )  # fmt: skip
         self._metrics = metrics
         self._asked_to_end = asked_to_end
         self._schedule: Any = RQScheduler(
-            [queue], connection=queue.connection, interval=_POLL_S, name=f"{name}-schedule"
+            [queue],
+            connection=queue.connection,
+            interval=_POLL_S,
+            name=f"{name}-schedule",
+            serializer=SERIALIZER,
         )
 
     def dequeue_job_and_maintain_ttl(
@@ -54,9 +76,9 @@ class FarmWorker(SimpleWorker):
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
         done = bool(super().perform_job(job, queue))
-        self._metrics.counter(
-            "voicefarm_jobs", str(job.func_name).rpartition(".")[0], self._result(job, done)
-        ).inc()
+        # A name from outside must not become a label.
+        label = str(job.func_name).rpartition(".")[0] if job.func_name in RUNNABLE else "refused"
+        self._metrics.counter("voicefarm_jobs", label, self._result(job, done)).inc()
         return done
 
     def _result(self, job: Job, done: bool) -> str:  # noqa: FBT001  RQ's own verdict
@@ -109,7 +131,9 @@ class JobThread(threading.Thread):
     def _work(self, name: str) -> None:
         connection: Any = redis.Redis.from_url(self._url, socket_connect_timeout=2.0)
         try:
-            queue = Queue(queue_name(self._prefix), connection=connection)
+            queue = Queue(
+                queue_name(self._prefix), connection=connection, job_class=FarmJob, serializer=SERIALIZER
+            )
             FarmWorker(queue, name, self._metrics, self._asked_to_end).work(logging_level="WARNING")
         finally:
             connection.close()

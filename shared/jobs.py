@@ -1,6 +1,7 @@
 """How a post-call job is put on the queue; the media worker and the jobs role both use it.
 
-The function is named by its path, so that whoever enqueues does not import the jobs package. It must not run jobs.
+The function is named by its path, so that whoever enqueues does not import the jobs package; a worker runs only the
+functions of RUNNABLE, and arguments are JSON: what stands in Redis is data, not code. It must not run jobs.
 Sources: RQ 2 (Queue.enqueue with unique, Retry).
 """
 
@@ -11,6 +12,10 @@ from rq import Queue, Retry
 from rq.exceptions import DuplicateJobError
 
 FINALISE = "jobs.recording.finalise"
+
+RUNNABLE = frozenset({FINALISE})
+
+SERIALIZER = "json"
 
 RETRY_AFTER_S = (1, 5, 30, 300, 1_800)
 """Back-off between attempts; the job has failed for good after the last one."""
@@ -38,7 +43,7 @@ def enqueue_recording(connection: Any, prefix: str, call_id: str, wav_path: str)
     """
     job_id = recording_job_id(call_id)
     with suppress(DuplicateJobError):
-        Queue(queue_name(prefix), connection=connection).enqueue(
+        Queue(queue_name(prefix), connection=connection, serializer=SERIALIZER).enqueue(
             FINALISE,
             call_id,
             wav_path,

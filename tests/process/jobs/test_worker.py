@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 import redis
+from rq import Queue
 from rq.job import Job, JobStatus
 
 from jobs.queue import enqueue_recording, queue_name, recording_job_id
@@ -49,7 +50,7 @@ def worker(redis_url, tmp_path):
 
 
 def job_of(client, call_id="c1"):
-    return Job.fetch(recording_job_id(call_id), connection=client)
+    return Job.fetch(recording_job_id(call_id), connection=client, serializer="json")
 
 
 def finished(client, call_id="c1"):
@@ -100,9 +101,25 @@ def test_enqueueing_again_changes_nothing_when_the_job_is_done(worker, tmp_path)
     assert job_of(client).ended_at == ended_at
 
 
+def test_function_of_somebody_else_is_not_run(worker, tmp_path):
+    """Whoever can write to Redis cannot run what they like here."""
+    _, client, port = worker
+    queue = Queue(queue_name("vf"), connection=client, serializer="json")
+    job = queue.enqueue("os.mkdir", str(tmp_path / "made"))
+
+    wait_until(lambda: job.get_status(refresh=True) == JobStatus.FAILED, what="the refusal")
+
+    assert not (tmp_path / "made").exists()
+    assert "NotRunnable: os.mkdir" in job.latest_result().exc_string
+    wait_until(
+        lambda: 'voicefarm_jobs_total{job="refused",result="failed"} 1.0' in page(port, "/metrics"),
+        what="counted",
+    )
+
+
 def test_jobs_leave_the_registry_and_exit_0_when_terminated_idle(worker):
     process, client, _ = worker
-    assert client.zcard(Keys("vf").live("jobs")) == 1
+    wait_until(lambda: client.zcard(Keys("vf").live("jobs")) == 1, what="the first beat")
 
     process.send_signal(signal.SIGTERM)
 
@@ -114,7 +131,7 @@ def test_jobs_leave_the_registry_and_exit_0_when_terminated_idle(worker):
 def test_running_job_is_finished_when_terminated_in_the_middle(worker, tmp_path):
     """The WAV is long enough for the signal to land while it is encoded."""
     process, client, _ = worker
-    stereo_wav(tmp_path / "c1.wav", 300.0)
+    stereo_wav(tmp_path / "c1.wav", 120.0)
     enqueue_recording(client, "vf", "c1", str(tmp_path / "c1.wav"))
     wait_until((tmp_path / "c1.flac.part").exists, what="encoding")
     enqueue_recording(client, "vf", "c2", str(tmp_path / "c2.wav"))
@@ -123,7 +140,7 @@ def test_running_job_is_finished_when_terminated_in_the_middle(worker, tmp_path)
 
     assert process.wait(40) == 0
     assert finished(client)
-    assert json.loads((tmp_path / "c1.json").read_text())["duration_s"] == 300.0
+    assert json.loads((tmp_path / "c1.json").read_text())["duration_s"] == 120.0
     assert job_of(client, "c2").get_status() == JobStatus.QUEUED
 
 
