@@ -92,6 +92,7 @@ class Engine:
         self._timeout_ns = int(rtp_timeout_s * NS_PER_S)
         self._never_ns = int(rtp_never_s * NS_PER_S)
         self._phase = 0
+        self._now_ns = 0
         self._ticks = 0
         self._closed: Counter[str] = Counter()
         self._moved: set[int] = set()
@@ -153,11 +154,11 @@ class Engine:
         self._changed(row)
 
     def close(self, row: int, now_ns: int | None = None) -> LegStats:
-        """Ends a leg and frees its row. Its RTCP BYE waits in `rtcp_out` for as long as the shell keeps the socket."""
+        """Ends a leg (as of the last tick when no time is given) and frees its row. Its RTCP BYE waits in `rtcp_out` for as long as the shell keeps the socket."""
         stats = self.stats(row)
         rows = self.rows
         phase = rows.phase_of(row)
-        self._reports.farewell(row, now_ns if now_ns is not None else int(rows.arrived_ns[row]))
+        self._reports.farewell(row, self._now_ns if now_ns is None else now_ns)
         self._closed.update(lost_in=stats.lost_in, lost_out=max(0, stats.lost_out), concealed=stats.concealed)
         room = int(rows.room[row])
         if room >= 0:
@@ -272,6 +273,7 @@ class Engine:
 
     def tick(self, now_ns: int) -> TickResult:
         """20 ms of the next phase's legs: plays, detects, mixes and prepares one packet per sending leg."""
+        self._now_ns = now_ns
         phase = self._phase
         self._phase = (phase + 1) % self.phases
         self._ticks += phase == 0

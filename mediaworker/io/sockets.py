@@ -100,8 +100,8 @@ class MediaSockets:
         self._row_of: npt.NDArray[np.int64] = np.full(1_024, -1, np.int64)
         """By file descriptor."""
         self._fd_of: npt.NDArray[np.int64] = np.full(engine.rows.count, -1, np.int64)
-        self._hungry = [0] * engine.phases
-        """Drains of a phase in which sockets are looked at again: someone's packet was missing, or two waited."""
+        self._hungry = [_RECHECK] * engine.phases
+        """Drains of a phase in which sockets are looked at again: after one in which someone's packet was missing."""
         self._drains = [0] * engine.phases
         self._prepare_receive()
         self._prepare_send()
@@ -199,12 +199,13 @@ class MediaSockets:
             return
         taken = self._drain_round(phase, offset)
         self._drains[phase] += 1
-        if taken < self._engine.rows.live[phase] or self._drains[phase] % _RECHECK == 0:
-            self._hungry[phase] = max(self._hungry[phase], 2)
+        if taken < self._engine.rows.live[phase]:
+            self._hungry[phase] = _RECHECK
+        elif self._drains[phase] % _RECHECK == 0:
+            self._hungry[phase] = max(self._hungry[phase], 1)
         for _ in range(MAX_ROUNDS if self._hungry[phase] else 0):
             if not self._drain_round(phase, offset):
                 break
-            self._hungry[phase] = _RECHECK
         self._hungry[phase] = max(0, self._hungry[phase] - 1)
         if phase == 0:
             self._drain_rtcp(now_ns)
