@@ -21,8 +21,8 @@ from aiworker.stt.port import Hypothesis, Utterance
 from shared.contracts import Mark, SttAttach, SttDetach, Transcript, UtteranceFrame
 from shared.units import BYTES_PER_SAMPLE, NS_PER_MS, NS_PER_S, TICK_MS, ms_to_samples, samples_to_ms
 
-LONGEST_MS = 28_000
-"""Whisper's window is 30 s; what comes after this much of one utterance is not kept."""
+LONGEST_MS = 29_500
+"""Whisper's window is 30 s. The media worker ends an utterance well before; what comes after this is not kept."""
 
 SILENT_NS = 4 * NS_PER_S
 """An open utterance without a frame for this long has lost its END: endpoints are found within 2.5 s."""

@@ -116,7 +116,9 @@ class Sphinx:
 
     def _silent_share(self) -> float:
         """How much of the sound the last search took for pauses and noises between the words."""
-        parts = [(part.word, part.end_frame - part.start_frame) for part in self._decoder.seg()]
+        parts: list[tuple[str, int]] = [
+            (part.word, part.end_frame - part.start_frame) for part in self._decoder.seg()
+        ]
         skipped = sum(frames for word, frames in parts if word[0] in "<[")
         return skipped / max(1, sum(frames for _, frames in parts))
 

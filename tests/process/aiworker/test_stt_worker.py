@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from shared.contracts import (
     encode,
 )
 from shared.errors import BusError
-from shared.keys import CTL_MAXLEN, INBOX_TTL_MS, PCM_MAXLEN, Keys
+from shared.keys import BEAT_MS, CTL_MAXLEN, INBOX_TTL_MS, PCM_MAXLEN, Keys
 from shared.registry import Registry, WorkerRecord
 from tests.support.processes import answers, free_port, redis_command, running, stop, wait_until
 from tests.support.tone_whisper import TONES, cached_model, speak
@@ -65,10 +65,15 @@ class Media:
             worker_id="media-test.0", role="media", host="h", http_port=0, capacity=100
         )
 
+    async def beat(self) -> None:
+        while True:
+            with suppress(BusError):
+                await self.registry.beat(self.record)
+            await asyncio.sleep(BEAT_MS / 1_000)
+
     async def worker(self, other_than: str = "") -> WorkerRecord:
         async def look() -> list[WorkerRecord]:
             try:
-                await self.registry.beat(self.record)
                 live = (await self.registry.live("stt")).values()
             except BusError:  # Redis is just restarting
                 return []
@@ -115,10 +120,14 @@ class Media:
 
 @asynccontextmanager
 async def media(url: str) -> AsyncIterator[Media]:
+    """The worker gives up the calls of a media worker without a lease, so this one beats like any other."""
     made = Media(url)
+    beats = asyncio.create_task(made.beat())
     try:
         yield made
     finally:
+        beats.cancel()
+        await asyncio.gather(beats, return_exceptions=True)
         await made.client.aclose()
 
 
