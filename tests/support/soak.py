@@ -5,6 +5,7 @@ a codec the farm does not have, or sent with an SDP that is none. The rest are o
 """
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -118,8 +119,11 @@ def holdings(farm: Farm) -> Holdings:
 
 
 def _sockets(pid: int) -> int:
-    folder = Path(f"/proc/{pid}/fd")
-    return sum(1 for fd in folder.iterdir() if "socket:" in os.readlink(fd))
+    count = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed while we looked
+            count += "socket:" in os.readlink(fd)
+    return count
 
 
 def _rss_kb(pid: int) -> int:

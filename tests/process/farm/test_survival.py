@@ -162,7 +162,8 @@ async def test_rtp_goes_on_when_redis_restarts_and_new_calls_work_again(tmp_path
             await eventually(lambda: all(len(p.loud_packets()) > 50 for p in (echo, *room)), 20)
             since = time.monotonic()
             await asyncio.to_thread(running_farm.restart_redis)
-            await eventually(lambda: "media-0" in running_farm.workers("media"), 20)
+            for name in ("media-0", "front-0"):
+                await eventually(lambda n=name: n in running_farm.workers(n.partition("-")[0]), 20)
             await eventually(lambda: len(running_farm.calls()) == 3, 20)
             until = time.monotonic()
             gaps = [longest_gap_ms(phone.packets, since, until) for phone in (echo, *room)]
