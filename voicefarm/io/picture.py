@@ -21,6 +21,7 @@ _ROW = 24
 _INK = (35, 39, 47)
 _PALE = (140, 146, 156)
 _GRID = (226, 229, 234)
+_WAIT = (255, 236, 186)
 _CALLER = (38, 103, 186)
 _AGENT = (21, 130, 96)
 _CUT = (188, 72, 36)
@@ -43,13 +44,14 @@ def draw_call(path: Path, title: str, pcm: Samples, rate_hz: int, story: Timelin
     page.grid(top, bars_top - 40)
     for side, (who, colour) in enumerate((("caller", _CALLER), ("agent", _AGENT))):
         y = top + side * (_WAVE + text_height)
+        page.waits(story.bars, y)
         page.voice(pcm[:, side], y, colour)
         page.text(16, y + _WAVE // 2 - 8, who, colour, 15)
         page.captions([c for c in story.captions if c.who == who], y + _WAVE + 2, colour)
-    page.turns(story.bars, top, bars_top - 40)
+    page.waits_in_ms(story.bars, top - 15)
     page.stages(story.bars, bars_top)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.quantize(64).save(path, optimize=True)
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 class _Page:
@@ -98,7 +100,7 @@ class _Page:
 
     def _wrap(self, caption: Caption, room: float) -> list[str]:
         lines = [""]
-        words = f"{caption.text} —" if caption.interrupted else caption.text
+        words = f"{caption.text} -" if caption.interrupted else caption.text
         for word in words.split():
             longer = f"{lines[-1]} {word}".strip()
             if self.width(longer, 13) <= room or not lines[-1]:
@@ -106,15 +108,17 @@ class _Page:
             else:
                 lines.append(word)
         if len(lines) > _LANES:
-            lines = [*lines[: _LANES - 1], f"{lines[_LANES - 1]} …"]
+            lines = [*lines[: _LANES - 1], f"{lines[_LANES - 1]} ..."]
         return lines
 
-    def turns(self, bars: Sequence[TurnBar], top: int, bottom: int) -> None:
-        """The wait of each turn as a band over both voices."""
+    def waits(self, bars: Sequence[TurnBar], y: int) -> None:
+        """The wait of each turn as a band behind one voice."""
         for bar in bars:
-            for x in (self.x(bar.from_s), self.x(bar.to_s)):
-                self._draw.line((x, top, x, bottom), fill=_PALE)
-            self.text(self.x(bar.from_s) + 1, top - 15, f"{bar.times.voice_to_voice_ms:.0f} ms", _INK, 12)
+            self._draw.rectangle((self.x(bar.from_s), y, self.x(bar.to_s), y + _WAVE), fill=_WAIT)
+
+    def waits_in_ms(self, bars: Sequence[TurnBar], y: int) -> None:
+        for bar in bars:
+            self.text(self.x(bar.from_s), y, f"{bar.times.voice_to_voice_ms:.0f} ms", _INK, 12)
 
     def stages(self, bars: Sequence[TurnBar], y: int) -> None:
         """Each turn's wait in its parts, all on one scale."""
