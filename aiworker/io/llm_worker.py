@@ -45,7 +45,6 @@ _KEPT_WHILE_RESUMING = 256
 _TAIL_S = 3.0
 _TAIL_STEP_S = 0.25
 _CHECKS_PER_BEAT = 8
-_CHECK_EVERY_S = CALL_LEASE_MS / 2_000
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +61,9 @@ class _Call:
 class LlmWorker:
     """The role's hooks."""
 
-    def __init__(self, shell: Shell, agents: Agents) -> None:
+    def __init__(self, shell: Shell, agents: Agents, *, check_every_s: float = CALL_LEASE_MS / 2_000) -> None:
         self._shell = shell
+        self._check_every_s = check_every_s
         self._agents = agents
         self._calls: dict[str, _Call] = {}
         self._resuming: dict[str, list[Message]] = {}
@@ -85,7 +85,7 @@ class LlmWorker:
     async def on_beat(self, *, forgotten: bool) -> None:  # noqa: ARG002  media workers attach their calls again
         """Looks whether calls still exist, a few per beat: their end may have been lost with Redis."""
         now = asyncio.get_running_loop().time()
-        due = [item for item in self._calls.items() if now - item[1].checked_at >= _CHECK_EVERY_S]
+        due = [item for item in self._calls.items() if now - item[1].checked_at >= self._check_every_s]
         for call_id, call in islice(due, _CHECKS_PER_BEAT):
             call.checked_at = now
             known = await self._shell.registry.call(call_id) is not None

@@ -221,7 +221,10 @@ class SpeakCancel(Message, tag="tts.cancel", frozen=True, kw_only=True):
 
 @contract
 class ReplyEnd(Message, tag="media.reply_end", frozen=True, kw_only=True):
-    """LLM -> media: the reply of this turn has `segments` sentences; hang up after them where asked."""
+    """LLM -> media: the reply of this turn has `segments` sentences; hang up after them where asked.
+
+    It comes again with more when the agent speaks again in the same turn: after a key press, or a long silence.
+    """
 
     call_id: str
     turn: int
