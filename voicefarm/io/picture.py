@@ -1,6 +1,7 @@
 """Draws a call: both voices as waveforms, what was said, and where the time of each turn went. Needs Pillow."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ class _Page:
 
     def captions(self, captions: Sequence[Caption], y: int, colour: tuple[int, int, int]) -> None:
         """Each caption in the room until the next one of the same voice, on up to three lines."""
-        for caption, following in zip(captions, [*captions[1:], None], strict=True):
+        for caption, following in zip_longest(captions, captions[1:]):
             x = self.x(caption.at_s)
             room = (self.x(following.at_s) if following else WIDTH - 10) - x - 8
             for number, line in enumerate(self._wrap(caption, max(room, 90.0))):
