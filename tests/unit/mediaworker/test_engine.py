@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -344,8 +346,8 @@ def test_our_stream_is_continuous_in_number_and_time():
     numbers = [int.from_bytes(data[2:4], "big") for data in caller.sent]
     stamps = [int.from_bytes(data[4:8], "big") for data in caller.sent]
     assert len(caller.sent) == 100
-    assert {(b - a) & 0xFFFF for a, b in zip(numbers, numbers[1:], strict=False)} == {1}
-    assert {(b - a) & 0xFFFF_FFFF for a, b in zip(stamps, stamps[1:], strict=False)} == {160}
+    assert {(b - a) & 0xFFFF for a, b in itertools.pairwise(numbers)} == {1}
+    assert {(b - a) & 0xFFFF_FFFF for a, b in itertools.pairwise(stamps)} == {160}
     assert len({data[8:12] for data in caller.sent}) == 1
     assert caller.engine.stats(caller.row).packets_out == 100
 
