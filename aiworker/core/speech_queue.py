@@ -43,7 +43,8 @@ class _Call:
 class SpeechQueue:
     """Takes sentences in, gives them out; every taken job must be handed to `done`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+        self._max_waiting = max_waiting
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._order = 0
         self._waiting = 0
@@ -62,7 +63,7 @@ class SpeechQueue:
             speak.turn < call.turn
             or speak.epoch < call.epoch
             or len(speak.text) > MAX_CHARS
-            or self._waiting >= MAX_WAITING
+            or self._waiting >= self._max_waiting
         ):
             return False
         call.epoch = speak.epoch

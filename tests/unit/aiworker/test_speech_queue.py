@@ -2,7 +2,6 @@
 
 import pytest
 
-from aiworker.core import speech_queue
 from aiworker.core.speech_queue import MAX_CHARS, SpeechQueue
 from shared.contracts import Speak
 
@@ -75,10 +74,9 @@ def test_older_owner_of_a_call_is_not_heard() -> None:
     assert not queue.put(speak("a", 1, epoch=1), 0)
 
 
-def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = SpeechQueue()
+def test_queue_is_bounded() -> None:
+    queue = SpeechQueue(max_waiting=2)
     assert not queue.put(speak("a", text="x" * (MAX_CHARS + 1)), 0)
-    monkeypatch.setattr(speech_queue, "MAX_WAITING", 2)
     assert [queue.put(speak("a", n), 0) for n in range(3)] == [True, True, False]
 
 
