@@ -99,7 +99,11 @@ async def test_history_holds_what_was_played_when_caller_interrupts(farm: AiFarm
             {"role": "user", "content": "wait"},
         ]
         heard = await farm.until(lambda: _heard(farm, "c1", 1), what="what was heard")
-        assert heard[0] == {"turn": 1, "text": "hello hello yes no help. billing billing", "interrupted": True}
+        assert heard[0] == {
+            "turn": 1,
+            "text": "hello hello yes no help. billing billing",
+            "interrupted": True,
+        }
 
 
 async def test_reply_comes_from_fallback_when_provider_hangs(farm: AiFarm, tmp_path: Path) -> None:
