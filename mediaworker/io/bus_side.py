@@ -77,7 +77,8 @@ class BusSide:
         self.by_row: dict[int, Holding] = {}
         self._started_ms: dict[str, int] = {}
         self._releasing: dict[str, int] = {}
-        self._taping: set[str] = set()
+        self._half_taped: set[str] = set()
+        """Recorded calls of which either the end or the finished file is known, but not yet both."""
         self._recordings: dict[str, str] = {}
         self._busy_ports: set[int] = set()
         self._known = False
@@ -112,7 +113,7 @@ class BusSide:
             await self._refresh()
 
     def calls(self) -> int:
-        return len(self.holdings) + len(self._releasing) + len(self._taping) + len(self._recordings)
+        return len(self.holdings) + len(self._releasing) + len(self._half_taped) + len(self._recordings)
 
     # --- life
 
@@ -145,7 +146,7 @@ class BusSide:
 
     def recorded(self, call_id: str, path: str) -> None:
         """A recording is complete on disk; `path` is empty where there is none."""
-        self._taping.discard(call_id)
+        self._half_taped ^= {call_id}
         if path:
             self._recordings[call_id] = path
             self._shell.spawn(self._enqueue(call_id, path), "recording job")
@@ -188,7 +189,7 @@ class BusSide:
             del self.by_row[effect.row]
         self._ports.free(effect.port, effect.call_id, time.monotonic_ns())
         if effect.recorded:
-            self._taping.add(effect.call_id)
+            self._half_taped ^= {effect.call_id}
         linger_s = self._shell.config.ops.events_linger_s
         self._releasing[effect.call_id] = RECORDED_LINGER_MS if effect.recorded else int(linger_s * 1_000)
         self._shell.spawn(self._release(effect.call_id), "release")

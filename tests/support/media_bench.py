@@ -37,6 +37,8 @@ from tests.support.waiting import eventually
 
 M = TypeVar("M", bound=Message)
 
+PORT_PAIRS = 30
+
 NEEDS: dict[AppKind, tuple[Role, ...]] = {"agent": ("stt", "llm", "tts"), "transcribe": ("stt",)}
 
 
@@ -45,7 +47,7 @@ def media_worker(redis_url: str, directory: Path, **settings: str) -> Iterator[P
     """`python -m mediaworker`; `settings` are environment variables without their prefix."""
     env = {
         "VOICEFARM_REDIS_URL": redis_url,
-        "VOICEFARM_MEDIA__PORTS": rtp_block(60),
+        "VOICEFARM_MEDIA__PORTS": rtp_block(2 * PORT_PAIRS),
         "VOICEFARM_MEDIA__CAPACITY": "20",
         "VOICEFARM_MEDIA__QUARANTINE_S": "0.5",
         "VOICEFARM_MEDIA__RECORD_DIR": str(directory / "recordings"),
@@ -109,7 +111,7 @@ async def member(redis_url: str, role: Role, *, capacity: int = 100, name: str =
 
 
 @dataclass
-class TestCall:
+class PlacedCall:
     call_id: str
     placement: Placement
     peer: RtpPeer
@@ -126,9 +128,14 @@ class Front:
         self.registry = played.shell.registry
         self._callers = contextlib.ExitStack()
         self._names = itertools.count()
+        self._up: dict[str, PlacedCall] = {}
 
-    def close(self) -> None:
-        self._callers.close()
+    async def close(self) -> None:
+        """Hangs up what is still up, so that no stream of this test meets a caller of the next."""
+        for call in list(self._up.values()):
+            with contextlib.suppress(TimeoutError):
+                await self.hang_up(call, 2.0)
+        await asyncio.to_thread(self._callers.close)
 
     async def media(self) -> str:
         """The media worker, once it is there and offers ports."""
@@ -151,11 +158,12 @@ class Front:
 
     async def call(
         self, kind: AppKind, *, room: str = "", start: bool = True, turn: TurnSettings | None = None,
-        record: bool = False, **options: Any,
-    ) -> TestCall:  # fmt: skip
+        record: bool = False, mute: bool = False, **options: Any,
+    ) -> PlacedCall:  # fmt: skip
         """A call that is up, with its caller sending."""
         call_id, placement = await self.reserve(kind, room)
         peer = RtpPeer(placement.port, ssrc=0x1000 + next(self._names))
+        peer.mute = mute
         self._callers.enter_context(peer)
         opened = MediaOpen(
             msg_id=new_message_id(), reply_to=self.member.id, call_id=call_id, sip_call_id=f"sip-{call_id}",
@@ -173,18 +181,22 @@ class Front:
                 MediaStart(msg_id=new_message_id(), reply_to=self.member.id, call_id=call_id),
             )
             assert started.ok
-        return TestCall(call_id, placement, peer, opened)
+        self._up[call_id] = PlacedCall(call_id, placement, peer, opened)
+        return self._up[call_id]
 
-    async def hang_up(self, call: TestCall) -> MediaAnswer:
+    async def hang_up(self, call: PlacedCall, timeout_s: float = 10.0) -> MediaAnswer:
+        self._up.pop(call.call_id, None)
         close = MediaClose(
             msg_id=new_message_id(), reply_to=self.member.id, call_id=call.call_id, reason="bye"
         )
-        return await self.ask(call.placement.worker, close)
+        return await self.ask(call.placement.worker, close, timeout_s)
 
-    async def ask(self, worker: str, request: Any) -> MediaAnswer:
+    async def ask(self, worker: str, request: Any, timeout_s: float = 10.0) -> MediaAnswer:
         """Sends a request and awaits its answer."""
         self.member.shell.send(worker, request)
-        return await self.member.await_one(MediaAnswer, lambda answer: answer.msg_id == request.msg_id)
+        return await self.member.await_one(
+            MediaAnswer, lambda answer: answer.msg_id == request.msg_id, timeout_s
+        )
 
     async def events(self, call_id: str, kind: str) -> list[dict[str, Any]]:
         """Data of the entries of a kind in a call's event log."""
@@ -200,4 +212,4 @@ async def front(redis_url: str) -> AsyncIterator[Front]:
         try:
             yield placed
         finally:
-            await asyncio.to_thread(placed.close)
+            await placed.close()
