@@ -205,7 +205,8 @@ class MediaWorker:
                 self._effects.dropped_control,
             )
             self._shell.pages.before_metrics()
-            link.send(self._figures.snapshot(self._shell.pages.ready(), self._bus.by_row))
+            not_ready = self._shell.pages.ready()
+            link.send(self._figures.snapshot(not_ready, self._bus.by_row, time.monotonic_ns()))
             await asyncio.sleep(1.0)
 
 

@@ -4,7 +4,6 @@ It lives in the bus thread. The engine counts since it was made, Prometheus coun
 last snapshot is added. Per-call rows are taken worst first and only as many as are allowed (FACTS section 10).
 """
 
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -87,10 +86,10 @@ class Figures:
         self._raise("voicefarm_bus_dropped", ("live",), dropped)
         self._raise("voicefarm_bus_dropped", ("refused",), control_dropped)
 
-    def snapshot(self, not_ready: str, calls: Mapping[int, Holding]) -> Snapshot:
+    def snapshot(self, not_ready: str, calls: Mapping[int, Holding], now_ns: int) -> Snapshot:
         """For the exporter. `calls` are the live ones by engine row."""
         latest = self._latest
-        age_s = (time.monotonic_ns() - latest.at_ns) / NS_PER_S if latest else 0.0
+        age_s = (now_ns - latest.at_ns) / NS_PER_S if latest else 0.0
         families = families_of(self._metrics.registry)
         if latest:
             _fill_histograms(families, latest.engine)

@@ -5,7 +5,7 @@ calls of the newest snapshot, so they are gone with the call.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -84,13 +84,14 @@ def _row(sample: Any) -> SampleRow:
 class Latest:
     """The newest snapshot in the exporter, and how old it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._snapshot: Snapshot | None = None
-        self._at = time.monotonic()
+        self._at = now_s()
 
     def take(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._at = time.monotonic()
+        self._at = self._now_s()
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -98,7 +99,7 @@ class Latest:
 
     def unhealthy(self) -> str:
         """Empty, or what is wrong: the media process or its tick stands still."""
-        age = time.monotonic() - self._at
+        age = self._now_s() - self._at
         if self._snapshot is None:
             return "no snapshot yet"
         standing = age + self._snapshot.tick_age_s

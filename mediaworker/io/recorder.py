@@ -65,7 +65,7 @@ class _Tape:
     path: str
     fd: int
     written: int = 0
-    """Bytes of samples in the file."""
+    """Where the next sample goes, in bytes of samples."""
     buffer: bytearray = field(default_factory=bytearray)
     frames: int = 0
     """Frames written or buffered."""
@@ -76,7 +76,10 @@ class Recorder:
     finished recording, with an empty path where no file could be opened.
     """
 
-    def __init__(self, directory: str, done: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, directory: str, done: Callable[[str, str], None], queue_frames: int = QUEUE_FRAMES
+    ) -> None:
+        self._bound = queue_frames
         self._directory = directory
         self._done = done
         self._queue: deque[_Begin | _Frames | _Finish] = deque()
@@ -113,7 +116,7 @@ class Recorder:
         numbers = [self._numbers.get(row, 0) for row in listed]
         for row, number in zip(listed, numbers, strict=True):
             self._numbers[row] = number + 1
-        if self._queued_frames - self._taken_frames > QUEUE_FRAMES:
+        if self._queued_frames - self._taken_frames > self._bound:
             self.dropped_frames += len(listed)
             return
         stereo = np.empty((len(listed), FRAME_SAMPLES, CHANNELS), np.int16)
@@ -153,11 +156,14 @@ class Recorder:
 
     def _open(self, item: _Begin) -> None:
         path = os.path.join(self._directory, f"{item.call_id}.wav")
+        fd = -1
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             os.write(fd, wav_header(0))
         except OSError:
             log.exception("recording not begun", call_id=item.call_id, path=path)
+            if fd >= 0:
+                os.close(fd)
             fd, path = -1, ""
         self._tapes[item.row] = _Tape(item.call_id, path, fd)
 
@@ -175,14 +181,18 @@ class Recorder:
             self.dropped_frames += len(tape.buffer) // FRAME_BYTES
             tape.buffer.clear()
             return
+        # Where the disk refused, the position moves on all the same: the hole reads as silence, and both sides stay in time.
+        end = tape.written + len(tape.buffer)
         try:
-            os.pwrite(tape.fd, tape.buffer, HEADER_BYTES + tape.written)
-            os.pwrite(tape.fd, wav_header(tape.written + len(tape.buffer)), 0)
+            complete = os.pwrite(tape.fd, tape.buffer, HEADER_BYTES + tape.written) == len(tape.buffer)
+            if complete:
+                os.pwrite(tape.fd, wav_header(end), 0)
         except OSError:
-            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
+            complete = False
             log.exception("recording not written", call_id=tape.call_id)
-        else:
-            tape.written += len(tape.buffer)
+        if not complete:
+            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
+        tape.written = end
         tape.buffer.clear()
 
     def _finish(self, row: int) -> None:
