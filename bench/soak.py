@@ -42,18 +42,18 @@ def main() -> int:
     leaked = {
         name: value
         for name, value in dataclasses.asdict(left).items()
-        if name not in {"sockets", "rss_kb"} and value
+        if name not in {"udp_sockets", "rss_kb"} and value
     }
     print(
         "left:",
         leaked or "nothing",
-        f"; sockets {left.sockets - base.sockets:+d}, memory {left.rss_kb - base.rss_kb:+d} kB",
+        f"; UDP sockets {left.udp_sockets - base.udp_sockets:+d}, memory {left.rss_kb - base.rss_kb:+d} kB",
     )
-    return 1 if leaked or result.failures or left.sockets > base.sockets else 0
+    return 1 if leaked or result.failures or left.udp_sockets > base.udp_sockets else 0
 
 
-def settled(running: object, timeout_s: float = 60.0) -> Holdings:
-    """Holdings when nothing of a call is left, or at the deadline (32 s of Timer H, quarantine, lingering logs)."""
+def settled(running: object, timeout_s: float = 90.0) -> Holdings:
+    """Holdings when nothing of a call is left, or at the deadline (32 s of Timer F for a BYE nobody answers, quarantine, lingering logs)."""
     deadline = time.monotonic() + timeout_s
     while True:
         held = holdings(running)  # type: ignore[arg-type]

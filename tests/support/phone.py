@@ -103,7 +103,9 @@ class _Udp(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self.on_rtp is not None:
             self.on_rtp.rtp_arrived(data)
-        elif self.sink is not None and data[0] >> 6 != 2:  # late RTP for a telephone that had this port before
+        elif (
+            self.sink is not None and data[0] >> 6 != 2
+        ):  # late RTP for a telephone that had this port before
             self.sink.put_nowait(data)
 
 
@@ -181,6 +183,14 @@ class Phone:
     def ack(self) -> None:
         self._branch = self._new_branch()
         self.send_raw(self._request("ACK", self._contact, to=self._to()))
+
+    async def serve_until_bye(self, timeout_s: float) -> None:
+        """Answers requests, acknowledging nothing, until the farm hangs up. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not self.hung_up.is_set():
+                message = parse(await self.messages.get())
+                if not message.status:
+                    self._serve_one(message)
 
     async def cancel(self) -> None:
         self.send_raw(self._request("CANCEL", f"sip:{self._user}@{self.target[0]}:{self.target[1]}"))

@@ -54,7 +54,10 @@ async def _run(phone: Phone, kind: str, user: str, seconds: float, result: SoakR
         return
     final = await phone.call(user, ack=kind != "no_ack")
     result.responses[f"{kind} {final.status}"] += 1
-    if final.status != 200 or kind == "no_ack":
+    if final.status != 200:
+        return
+    if kind == "no_ack":  # its ACK was lost, it still answers the farm's BYE (after 64 T1)
+        await phone.serve_until_bye(45.0)
         return
     phone.play(tone(600, seconds))
     await asyncio.sleep(seconds)
@@ -89,7 +92,7 @@ class Holdings:
     transactions: float
     call_keys: int
     call_series: int
-    sockets: int
+    udp_sockets: int
     rss_kb: int
 
 
@@ -113,16 +116,18 @@ def holdings(farm: Farm) -> Holdings:
             for line in farm.get(name, "/metrics/calls").splitlines()
             if "call_id=" in line
         ),
-        sockets=sum(_sockets(pid) for pid in pids),
+        udp_sockets=sum(_udp_sockets(pid) for pid in pids),
         rss_kb=sum(_rss_kb(pid) for pid in pids),
     )
 
 
-def _sockets(pid: int) -> int:
+def _udp_sockets(pid: int) -> int:
+    """UDP sockets: those of SIP, RTP and RTCP, not the pool of connections to Redis."""
+    udp = {line.split()[9] for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]}
     count = 0
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed while we looked
-            count += "socket:" in os.readlink(fd)
+            count += os.readlink(fd).removeprefix("socket:[").removesuffix("]") in udp
     return count
 
 
