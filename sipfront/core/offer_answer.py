@@ -6,7 +6,7 @@ IPv6 are refused with the Warning code of RFC 3261 section 20.43.
 """
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aiosipua import ConnectionData, MediaDescription, Origin, SdpMessage, serialize_sdp
 
@@ -96,11 +96,6 @@ def describe(agreement: Agreement, host: str, port: int, session_id: int, versio
     return serialize_sdp(sdp).encode()
 
 
-def on_hold(agreement: Agreement) -> Agreement:
-    """The same, with nothing flowing."""
-    return replace(agreement, format=_with_direction(agreement.format, "inactive"))
-
-
 def _voice(stream: Stream) -> Codec:
     if stream.proto != _PROFILE:
         raise NotAcceptable(W_TRANSPORT, f"{stream.proto[:32]} is not taken, RTP/AVP is")
@@ -135,13 +130,6 @@ def _format(stream: Stream, voice: Codec) -> MediaFormat:
     return MediaFormat(
         codec=_VOICE[voice.name], payload_type=voice.payload_type, ptime_ms=TICK_MS,
         dtmf_payload_type=events[0] if events else None, direction=direction,
-    )  # fmt: skip
-
-
-def _with_direction(chosen: MediaFormat, direction: Direction) -> MediaFormat:
-    return MediaFormat(
-        codec=chosen.codec, payload_type=chosen.payload_type, ptime_ms=chosen.ptime_ms,
-        dtmf_payload_type=chosen.dtmf_payload_type, direction=direction,
     )  # fmt: skip
 
 

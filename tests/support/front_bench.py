@@ -74,7 +74,9 @@ class FrontBench:
         return self._take(self.front.media_workers(live, load, self.now_ns, forgotten=forgotten))
 
     def end(self, reason: Any = "drain") -> list[Answer]:
-        return self._take(self.front.end([self.call.call_id], reason, self.now_ns))
+        """Hangs up every call."""
+        going = [call.call_id for call in self.front.calls]
+        return self._take(self.front.end(going, reason, self.now_ns))
 
     # --- in one go
 

@@ -1,0 +1,48 @@
+"""Session descriptions as they come (RFC 8866)."""
+
+import pytest
+
+from sipfront.core.sdp import BadSdp, read
+from tests.support.sip_messages import OFFER, offer
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OFFER.replace("\r\n", "\n"),
+        OFFER + "b=AS:64.5\r\n",
+        OFFER + "a=rtpmap:x\r\n",
+        OFFER + "a=rtpmap:99 odd\r\n",
+        OFFER + "a=fmtp:x y\r\n",
+        OFFER.replace("t=0 0", "t=now"),
+        OFFER + "y=strange\r\n",
+        "\r\n" + OFFER,
+    ],
+)
+def test_harmless_oddities_are_read(text):
+    stream = read(text).streams[0]
+    assert (stream.media, stream.port, stream.host) == ("audio", 6000, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "hello", "v=1\r\n", "v=0\r\n", OFFER.replace("v=0\r\n", ""), offer(m="audio"), offer(m="audio x RTP/AVP 0"),
+        offer(m="audio 70000 RTP/AVP 0"), offer(m="audio 6000 RTP/AVP"), OFFER + "garbage\r\n", OFFER + "a\0=x\r\n",
+        OFFER + "s=a\x07b\r\n", OFFER + "m=audio 1 RTP/AVP 0\r\n" * 20, OFFER + "a=x\r\n" * 300,
+        offer(m="audio 6000 RTP/AVP 300").replace("a=rtpmap:0 ", "a=rtpmap:300 "),
+    ],
+)  # fmt: skip
+def test_what_is_no_description_is_refused(text):
+    with pytest.raises(BadSdp):
+        read(text)
+
+
+def test_parts_of_a_stream():
+    stream = read(OFFER + "a=maxptime:40\r\n").streams[0]
+    names = [(codec.payload_type, codec.name, codec.rate_hz, codec.channels) for codec in stream.codecs]
+    assert names == [(8, "PCMA", 8000, 1), (0, "PCMU", 8000, 1), (96, "TELEPHONE-EVENT", 8000, 1)]
+    assert (stream.max_ptime_ms, stream.several_ports, stream.direction) == (40, False, "sendrecv")
+    assert read(OFFER + "a=maxptime:x\r\n").streams[0].max_ptime_ms == 0
