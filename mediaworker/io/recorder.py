@@ -181,6 +181,8 @@ class Recorder:
             self.dropped_frames += len(tape.buffer) // FRAME_BYTES
             tape.buffer.clear()
             return
+        if not tape.buffer:
+            return
         # Where the disk refused, the position moves on all the same: the hole reads as silence, and both sides stay in time.
         end = tape.written + len(tape.buffer)
         try:
