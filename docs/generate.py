@@ -61,7 +61,14 @@ def configuration() -> str:
         (f.name, f.type) for f in msgspec.structs.fields(model.Config) if f.name != "routes"
     ]
     for name, cls in [*sections, ("routes[]", model.Route), ("routes[].turn", model.TurnSettings)]:
-        lines += [f"## {name}", "", (inspect.getdoc(cls) or ""), "", "| key | default | meaning |", "|---|---|---|"]
+        lines += [
+            f"## {name}",
+            "",
+            (inspect.getdoc(cls) or ""),
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+        ]
         for field in msgspec.structs.fields(cls):
             note = notes.get(cls.__name__, {}).get(field.name, "")
             lines.append(f"| `{field.name}` | {cell(default_of(field))} | {cell(note)} |")
@@ -74,10 +81,17 @@ def messages() -> str:
     lines = [MADE, "# Messages", "", "Streams, writers and readers: [contracts.md](contracts.md).", ""]
     ours = {tag: cls for tag, cls in contracts().items() if cls.__module__.startswith("shared.")}
     for tag, cls in sorted(ours.items()):
-        lines += [f"## {cls.__name__} `{tag}` version {cls.version}", "", (inspect.getdoc(cls) or "").strip(), ""]
+        lines += [
+            f"## {cls.__name__} `{tag}` version {cls.version}",
+            "",
+            (inspect.getdoc(cls) or "").strip(),
+            "",
+        ]
         lines += ["| field | type | meaning |", "|---|---|---|"]
         for field in msgspec.structs.fields(cls):
-            kind = inspect.formatannotation(field.type).replace("shared.contracts.", "").replace("typing.", "")
+            kind = (
+                inspect.formatannotation(field.type).replace("shared.contracts.", "").replace("typing.", "")
+            )
             note = notes.get(cls.__name__, {}).get(field.name, "")
             lines.append(f"| `{field.name}` | {cell(kind)} | {cell(note)} |")
         lines.append("")
@@ -89,7 +103,8 @@ def metrics() -> str:
     for title, families in (("On /metrics", FAMILIES), ("On /metrics/calls, live calls only", CALL_FAMILIES)):
         lines += [f"## {title}", "", "| name | kind | roles | labels | meaning |", "|---|---|---|---|---|"]
         lines += [
-            f"| `{f.name}` | {f.kind} | {f.roles} | {', '.join(f.labels)} | {cell(f.help)} |" for f in families
+            f"| `{f.name}` | {f.kind} | {f.roles} | {', '.join(f.labels)} | {cell(f.help)} |"
+            for f in families
         ]
         lines.append("")
     return "\n".join(lines)
