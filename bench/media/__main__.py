@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-BASE_PORT = 28_000
-SOURCE_PORT = 24_000
+BASE_PORT = 10_000
+SOURCE_PORT = 14_000
 """Both below the usual ephemeral range."""
 AIORTP_MOST = 100
 """Above this its process has no CPU left to measure with (FACTS section 2)."""

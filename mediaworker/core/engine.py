@@ -33,7 +33,7 @@ from shared.units import NS_PER_MS, NS_PER_S, TICK_MS
 
 WATCH_TICKS = 25
 """Legs are looked at for lost packets every half second."""
-PHASE_FILL = 64
+PHASE_FILL = 250
 """Legs of a phase before the next one is begun: a short burst of sends is cheaper than one more tick."""
 
 

@@ -64,7 +64,9 @@ class JitterRing:
     def must_restart(self, at: Index, frame: Ints, *, newest: Mask) -> Mask | None:
         """Which packets are so far from playout that only a new time line helps; None for none."""
         slack = frame - self._rows.play[at]
-        if slack.size == 0 or (slack.max() < SLOTS - PAST_FRAMES and slack.min() >= -self._max):
+        if slack.size == 0 or (
+            np.maximum.reduce(slack) < SLOTS - PAST_FRAMES and np.minimum.reduce(slack) >= -self._max
+        ):
             return None
         return newest & ((slack >= SLOTS - PAST_FRAMES) | (slack < -self._max))
 
@@ -77,7 +79,7 @@ class JitterRing:
         late = slack < 0
         refuse = late | twice | (slack >= SLOTS - PAST_FRAMES)
         rows.min_slack[at] = np.minimum(rows.min_slack[at], slack)
-        if refuse.any():
+        if np.count_nonzero(refuse):
             self._count_refused(at, slack, late & ~twice, twice)
             keep = ~refuse
             at, frame, ext, arrivals, slot = at[keep], frame[keep], ext[keep], arrivals[keep], slot[keep]
@@ -141,14 +143,14 @@ class JitterRing:
         have: Mask = self._frame.take(slot) == play
         np.take(self._audio, slot, axis=0, out=payload, mode="clip")
         stall = rows.stall[span]
-        if stall.any():
+        if np.count_nonzero(stall):
             have &= stall == 0
         return have
 
     def advance(self, span: slice, have: Mask) -> None:
         rows = self._rows
         play, run = rows.play[span], rows.hole_run[span]
-        if have.all():
+        if np.count_nonzero(have) == len(have):
             rows.last_good[span] = play
             run[:] = 0
         else:
@@ -156,7 +158,7 @@ class JitterRing:
             np.add(run, 1, out=run)
             run[have] = 0
         stall = rows.stall[span]
-        if stall.any():
+        if np.count_nonzero(stall):
             held = stall > 0
             play += ~held
             stall -= held
@@ -166,7 +168,7 @@ class JitterRing:
     def _catch_up(self, span: slice, phase: int) -> None:
         rows = self._rows
         depth = rows.top[span] - rows.play[span]
-        if depth.size and depth.max() > self._max:
+        if depth.size and np.maximum.reduce(depth) > self._max:
             far = np.flatnonzero(depth > self._max)
             ahead = depth[far] - self._max
             rows.play[span][far] += ahead
@@ -193,7 +195,7 @@ class JitterRing:
         audio = self._audio[slot]
         pcm = MU_LAW.decoder[audio]
         alaw = self._rows.alaw[at]
-        if alaw.any():
+        if np.count_nonzero(alaw):
             pcm[alaw] = A_LAW.decoder[audio[alaw]]
         pcm[self._frame[slot] != wanted] = 0
         return pcm.reshape(len(at), frames * FRAME_SAMPLES)

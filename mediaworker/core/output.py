@@ -75,7 +75,11 @@ class Output:
         if lists.rooms.size:
             heard = mix_minus(rows.caller_pcm[lists.rooms], lists.starts, lists.room)
             rows.sent_pcm[lists.rooms] = clip(heard)
-        events = self._play(span, ready, lists, now_ns) if ready.any() else self._playout.take_events(now_ns)
+        events = (
+            self._play(span, ready, lists, now_ns)
+            if np.count_nonzero(ready)
+            else self._playout.take_events(now_ns)
+        )
         self._transmitter.encode(span, lists.always | ready)
         return events
 
@@ -86,7 +90,7 @@ class Output:
         events = self._playout.play(playing, frames, now_ns)
         over = lists.always[playing - span.start]
         rows.sent_pcm[playing[~over]] = frames[~over]
-        if over.any():
+        if np.count_nonzero(over):
             mixed = playing[over]
             rows.sent_pcm[mixed] = clip(rows.sent_pcm[mixed].astype(np.int32) + frames[over])
         for event in events:

@@ -146,7 +146,7 @@ class Playout:
         self._ready[rows] -= 1
         self._played[rows] += 1
         begun = self._begun[rows]
-        if not begun.all():
+        if np.count_nonzero(begun) < len(begun):
             self._begin(rows[~begun], now_ns)
         in_segment = self._in_segment[rows] - 1
         self._in_segment[rows] = in_segment

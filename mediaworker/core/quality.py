@@ -24,7 +24,7 @@ def jitter(rows: Rows, at: Index, arrivals: Ints, position: Ints) -> None:
     change = np.abs(transit - before).astype(np.float64)
     now = rows.jitter_ns[at]
     first = before == UNSET
-    if first.any():
+    if np.count_nonzero(first):
         change = np.where(first, now, change)
     now += (change - now) / GAIN
     rows.jitter_ns[at] = now

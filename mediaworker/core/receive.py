@@ -92,10 +92,10 @@ class Receiver:
         plain &= rtp.sources(packets) == rows.ssrc[at]
         plain &= rows.pinned[at]
         batch = _Batch(at, packets, lengths, sources, arrivals)
-        if plain.all():
+        if np.count_nonzero(plain) == len(plain):
             self._take(batch, None)
             return
-        if plain.any():
+        if np.count_nonzero(plain):
             self._take(batch.only(plain), None)
         self._examine(batch.only(~plain))
 
@@ -171,7 +171,7 @@ class Receiver:
         rows = self._rows
         seq = rtp.sequence_numbers(batch.packets)
         ext, jumped, renumbered = sequence.extend(rows, batch.at, seq)
-        if jumped is not None and renumbered is not None and jumped.any():
+        if jumped is not None and renumbered is not None and np.count_nonzero(jumped):
             self._count("sequence", jumped)
             keep = np.flatnonzero(~jumped)
             batch, ext, renumbered = batch.only(keep), ext[keep], renumbered[keep]
@@ -195,13 +195,13 @@ class Receiver:
         rows, at = self._rows, batch.at
         time = rtp.timestamps(batch.packets)
         flowing = rows.flowing[at]
-        fresh = None if flowing.all() and renumbered is None else ~flowing
+        fresh = None if np.count_nonzero(flowing) == len(flowing) and renumbered is None else ~flowing
         if fresh is not None and renumbered is not None:
             fresh = fresh | renumbered
         position = self._ring.place(at, time, fresh=fresh)
         newest = ext >= rows.ext_max[at]
         restart = self._ring.must_restart(at, position // FRAME_SAMPLES, newest=newest)
-        if restart is not None and restart.any():
+        if restart is not None and np.count_nonzero(restart):
             position = self._ring.place(at, time, fresh=restart if fresh is None else fresh | restart)
             rows.transit[at[restart]] = UNSET
         if fresh is not None:
@@ -216,7 +216,7 @@ class Receiver:
         position = self._place(batch, ext, renumbered)
         frame = position // FRAME_SAMPLES
         whole = position == frame * FRAME_SAMPLES
-        if whole.all():
+        if np.count_nonzero(whole) == len(whole):
             self._ring.insert(batch.at, frame, ext, batch.arrivals, batch.packets)
             return
         keep = np.flatnonzero(whole)

@@ -37,7 +37,7 @@ def extend(rows: Rows, at: Index, seq: Ints) -> tuple[Ints, Mask | None, Mask | 
     delta = distance(seq, known)
     ext = known + delta
     jumped = (delta > MAX_DROPOUT) | (delta < -MAX_MISORDER)
-    if not jumped.any():
+    if not np.count_nonzero(jumped):
         rows.ext_max[at] = np.maximum(known, ext)
         return ext, None, None
     renumbered: Mask = jumped & (rows.bad_seq[at] == seq)

@@ -30,13 +30,13 @@ class CallerSound:
         have = self._ring.due(span, phase, payload)
         MU_LAW.decode(payload, pcm)
         alaw = rows.alaw[span]
-        if alaw.any():
+        if np.count_nonzero(alaw):
             pcm[alaw] = A_LAW.decoder[payload[alaw]]
-        if not have.all():
+        if np.count_nonzero(have) < len(have):
             self._fill(span, have)
         self._ring.advance(span, have)
         audible = rows.started[span] & rows.receives[span]
-        if not audible.all():
+        if np.count_nonzero(audible) < len(audible):
             pcm[~audible] = 0
 
     def _fill(self, span: slice, have: Mask) -> None:

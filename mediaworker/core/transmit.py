@@ -86,7 +86,7 @@ class Transmitter:
 
     def encode(self, span: slice, sound: Mask) -> None:
         """Payloads of the span's rows from `sent_pcm`; `sound` says which rows have any this tick."""
-        if sound.all():
+        if np.count_nonzero(sound) == len(sound):
             self._encode_all(span)
             self._sounding[span] = True
             return
@@ -105,7 +105,7 @@ class Transmitter:
         out = self._encoded[: len(pcm)]
         alaw = self._rows.alaw[span]
         MU_LAW.encode(pcm, out)
-        if alaw.any():
+        if np.count_nonzero(alaw):
             out[alaw] = A_LAW.encoder[pcm[alaw].view(np.uint16)]
         self._payload[span] = out
 
@@ -113,7 +113,7 @@ class Transmitter:
         pcm = self._rows.sent_pcm[some]
         out = MU_LAW.encoder[pcm.view(np.uint16)]
         alaw = self._rows.alaw[some]
-        if alaw.any():
+        if np.count_nonzero(alaw):
             out[alaw] = A_LAW.encoder[pcm[alaw].view(np.uint16)]
         self._payload[some] = out
 

@@ -235,10 +235,10 @@ class MediaSockets:
         rows, data, names = self._row_of[fds], self._data[:count], self._names[:count, 0]
         good = (lengths >= 0) & (rows >= 0)
         cut = (self._in["flags"][:count] & _MSG_TRUNC) != 0
-        if cut.any():
+        if np.count_nonzero(cut):
             self._engine.rejected["long"] += int(np.count_nonzero(cut & good))
             good &= ~cut
-        if not good.all():
+        if np.count_nonzero(good) < len(good):
             keep = np.flatnonzero(good)
             rows, data, lengths = rows[keep], data[keep], lengths[keep]
             names, arrivals = names[keep], arrivals[keep]

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mediaworker.core.engine import Engine
+from mediaworker.core.engine import PHASE_FILL, Engine
 from mediaworker.core.legs import DtmfEvent, Heard, Speech
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
@@ -60,11 +60,11 @@ def test_nothing_is_sent_and_nothing_heard_before_the_start():
 
 
 def test_legs_fill_one_phase_before_the_next_and_spread_then():
-    media = engine(300, phases=2)
-    phases = [media.rows.phase_of(media.open(leg_setup(), 0)) for _ in range(200)]
-    assert phases[:64] == [0] * 64
-    assert phases[64:128] == [1] * 64
-    assert (phases.count(0), phases.count(1)) == (100, 100)
+    media = engine(700, phases=2)
+    phases = [media.rows.phase_of(media.open(leg_setup(), 0)) for _ in range(600)]
+    assert phases[:PHASE_FILL] == [0] * PHASE_FILL
+    assert phases[PHASE_FILL : 2 * PHASE_FILL] == [1] * PHASE_FILL
+    assert (phases.count(0), phases.count(1)) == (300, 300)
 
 
 def test_the_legs_of_a_room_share_a_phase():
