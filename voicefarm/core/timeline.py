@@ -80,14 +80,15 @@ def table(turns: Sequence[TurnTimes]) -> list[str]:
     """One row per turn, a column per stage, ms."""
     if not turns:
         return []
-    names = list(dict.fromkeys(stage.name for times in turns for stage in times.stages))
-    head = "  turn " + " ".join(f"{name:>13}" for name in [*names, "voice to voice"])
-    rows = []
+    names = [*dict.fromkeys(stage.name for times in turns for stage in times.stages), "voice to voice"]
+    rows = ["  turn  " + "  ".join(names)]
     for times in turns:
         by_name = {stage.name: f"{stage.ms:.0f}" for stage in times.stages}
-        cells = [by_name.get(name, "-") for name in names] + [f"{times.voice_to_voice_ms:.0f}"]
-        rows.append(f"  {times.turn:4} " + " ".join(f"{cell:>13}" for cell in cells))
-    return [head, *rows]
+        by_name["voice to voice"] = f"{times.voice_to_voice_ms:.0f}"
+        rows.append(
+            f"  {times.turn:4}  " + "  ".join(f"{by_name.get(name, '-'):>{len(name)}}" for name in names)
+        )
+    return rows
 
 
 def middle_turn(turns: Sequence[TurnTimes]) -> TurnTimes | None:
