@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from mediaworker.core.jitter import JitterRing
+from mediaworker.core.legs import Speech
+from mediaworker.core.rows import Rows
+from mediaworker.core.speech import SpeechGate
+from shared.contracts import TurnSettings
+from tests.support.engine_caller import tone
+
+pytestmark = pytest.mark.unit
+
+
+def bed(*detect: bool) -> tuple[Rows, SpeechGate]:
+    rows = Rows(len(detect), 1)
+    gate = SpeechGate(rows, JitterRing(rows, 10), -45.0)
+    for row, wanted in enumerate(detect):
+        rows.take(0)
+        rows.detect[row], rows.started[row] = wanted, True
+        gate.open(row, TurnSettings(onset_ms=40))
+    gate.changed(0)
+    return rows, gate
+
+
+def test_only_legs_that_want_it_are_listened_to():
+    rows, gate = bed(False, True, True)
+    rows.caller_pcm[:2] = tone(300, 160)
+    told = [event for _ in range(3) for event in gate.step(0)[0]]
+    assert [(event.row, event.kind) for event in told] == [(1, Speech.ONSET)]
+    assert gate.step(0)[1].tolist() == [1]
+
+
+def test_without_any_such_leg_nothing_happens():
+    rows, gate = bed(False)
+    rows.caller_pcm[:] = tone(300, 160)
+    events, inside = gate.step(0)
+    assert (events, inside.size) == ([], 0)
+
+
+def test_a_leg_is_listened_to_from_its_start_on():
+    rows, gate = bed(True)
+    rows.started[0] = False
+    gate.changed(0)
+    rows.caller_pcm[:] = tone(300, 160)
+    assert [gate.step(0)[0] for _ in range(5)] == [[]] * 5
+
+
+def test_the_pre_roll_is_as_long_as_asked_for():
+    rows, gate = bed(True)
+    rows.play[0] = 100
+    assert len(gate.pre_roll(0)) == (10 + 2 - 1) * 160
+    gate.open(0, TurnSettings(onset_ms=20, pre_roll_ms=0))
+    assert gate.pre_roll(0).size == 0
+    gate.open(0, TurnSettings(pre_roll_ms=60_000))
+    assert len(gate.pre_roll(0)) < 160 * 40
+    assert not np.any(gate.pre_roll(0))
