@@ -129,11 +129,6 @@ class Transactions:
         acts = self._client_event(txn, event, now_ns)
         return Answered(txn.owner, txn.method, None) if Act.FAIL in acts else None
 
-    def forget_owner(self, owner: str) -> None:
-        """Drops the unanswered requests of a call that no longer waits for them."""
-        for txn in [t for t in self._clients.values() if t.owner == owner]:
-            self._forget(txn)
-
     # --- the machines
 
     def _server_event(self, txn: ServerTransaction, event: Event, now_ns: int) -> tuple[Act, ...]:

@@ -47,7 +47,7 @@ class UdpSocket:
         """Whether the kernel took the datagram."""
         try:
             self._socket.sendto(data, to)
-        except (OSError, OverflowError, ValueError):
+        except (OSError, OverflowError, TypeError, ValueError):
             self.send_failures += 1
             return False
         return True

@@ -163,18 +163,19 @@ def test_invite_retransmitted_is_one_call(farm, tmp_path):
     assert len(farm[1].of(MediaOpen)) == before + 1
 
 
-def test_cancel_before_the_answer(farm, tmp_path):
-    farm[1].silent = True
-    cancel = message(f"CANCEL {URI}", "1 CANCEL", to="", branch="[branch-2]")
-    scenario = INVITE + TRYING + send(cancel, retrans=True) + receive(200) + receive(487)
-    scenario += send(message(f"ACK {URI}", "1 ACK", branch="[branch-5]"))
+def test_cancel_while_the_leg_opens(farm, tmp_path):
+    front, worker, _ = farm
+    cancel = message(f"CANCEL {URI}", "1 CANCEL", to="", branch="[branch-3]")
+    scenario = INVITE + TRYING + pause(150) + send(cancel, retrans=True) + receive(200) + receive(487)
+    scenario += send(message(f"ACK {URI}", "1 ACK", branch="[branch-6]"))
+    worker.silent = True
     try:
-        done = sipp(farm[0], tmp_path, scenario)
+        done = sipp(front, tmp_path, scenario)
+        wait_until(lambda: worker.of(MediaClose)[-1].reason == "cancel")
     finally:
-        farm[1].silent = False
+        worker.silent = False
     assert done.returncode == 0, done.stdout[-2_000:]
-    wait_until(lambda: farm[1].of(MediaClose)[-1].reason == "cancel")
-    wait_until(lambda: farm[0].metric("voicefarm_calls_active") == 0, what="released by the front")
+    wait_until(lambda: front.metric("voicefarm_calls_active") == 0, what="released by the front")
 
 
 def test_failure_is_repeated_until_its_ack(farm, tmp_path):

@@ -143,6 +143,20 @@ def test_silent_worker_costs_a_503_and_is_released_by_the_front(front, media, re
     wait_until(lambda: front.metric("voicefarm_calls_active") == 0)
 
 
+def test_callers_who_cancel_at_once_leave_every_port_in_its_list(front, media, redis_url):
+    with UdpPeer(front.sip_port) as peer:
+        callers = {f"c{n}": Caller(port=peer.port, number=f"c{n}") for n in range(20)}
+        for caller in callers.values():
+            peer.send(caller.invite())
+            peer.send(caller.request("CANCEL", contact=False))
+        for _ in callers:
+            answer = peer.until(487)
+            caller = callers[answer.header("Call-ID").removeprefix("callid-")]
+            peer.send(caller.failure_ack(answer))
+    wait_until(lambda: not leftovers(redis_url, media), what="every port is back")
+    assert front.metric('voicefarm_calls_total{result="cancel"}') == 20
+
+
 def test_call_ended_by_the_media_worker_is_hung_up(front, media, redis_url):
     with UdpPeer(front.sip_port) as peer:
         call_up(front, peer)

@@ -87,7 +87,7 @@ def test_other_streams_are_mirrored_with_port_zero_in_order():
 
 def test_second_audio_stream_is_taken_when_the_first_cannot_be():
     text = OFFER.replace("m=audio", "m=audio 9 RTP/SAVP 0\r\nm=audio")
-    assert [line for line in answer(text) if line.startswith("m=")][0] == "m=audio 0 RTP/SAVP 0"
+    assert next(line for line in answer(text) if line.startswith("m=")) == "m=audio 0 RTP/SAVP 0"
 
 
 @pytest.mark.parametrize(
