@@ -14,7 +14,7 @@ SPAN = slice(0, 2)
 def bed(octet: int = 0x90) -> tuple[Rows, CallerSound]:
     """Row 0 mu-law, row 1 A-law; both have frame 0."""
     rows = Rows(2, 1)
-    for row in range(2):
+    for _row in range(2):
         rows.take(0)
     rows.started[:] = rows.receives[:] = rows.flowing[:] = True
     rows.alaw[1] = True
