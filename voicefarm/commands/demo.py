@@ -22,6 +22,7 @@ from voicefarm.core.story import turn_times, waterfall
 from voicefarm.core.timeline import middle_turn, table, timeline
 from voicefarm.io.audio_files import read_stereo, write_wav
 from voicefarm.io.events import EventLogs
+from voicefarm.io.farm import Farm
 from voicefarm.io.place_call import CallPlan, CallReport, figures, place_call
 from voicefarm.io.run_file import read_farm
 from voicefarm.io.screen import say
@@ -57,7 +58,7 @@ async def run(args: argparse.Namespace) -> int:
         say(f"using the farm that runs here (pid {found.pid})")
         sip = f"{found.sip_host}:{found.sip_ports[0]}"
         where = _Where(sip, found.redis_url, found.prefix, found.recordings, args.var)
-        return await _show(where, once=args.once, life=None)
+        return 0 if await _call(where) else 1
     farm, config = build_farm(options_of(args), say)
     async with running(farm, args.wait) as life:
         if life.done():
@@ -66,23 +67,22 @@ async def run(args: argparse.Namespace) -> int:
         where = _Where(
             farm.sip_uri_host, farm.plan.redis_url, config.redis.prefix, farm.plan.recordings, args.var
         )
-        return await _show(where, once=args.once, life=life)
+        return await _show(where, farm, once=args.once)
 
 
-async def _show(where: _Where, *, once: bool, life: "asyncio.Task[None] | None") -> int:
+async def _show(where: _Where, farm: Farm, *, once: bool) -> int:
     call = asyncio.create_task(_call(where))
-    ends: list[asyncio.Task[object]] = [call, *([life] if life else [])]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    ending = asyncio.create_task(farm.ending.wait())
+    await asyncio.wait({call, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not call.done():  # the farm was ended first
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         return 1
-    ok = call.result()
-    if once or life is None:
-        return 0 if ok else 1
-    say(_invitation(where.sip))
-    await _watch(where, life)
-    return 0 if ok else 1
+    if not once:
+        say(_invitation(where.sip))
+        await _watch(where, ending)
+    ending.cancel()
+    return 0 if call.result() else 1
 
 
 async def _call(where: _Where) -> bool:
@@ -167,11 +167,12 @@ def _invitation(sip: str) -> str:
     )
 
 
-async def _watch(where: _Where, life: "asyncio.Task[None]") -> None:
+async def _watch(where: _Where, ending: "asyncio.Task[bool]") -> None:
+    """Shows every call until the farm is ended."""
     logs = EventLogs(where.redis_url, where.prefix)
     watch = asyncio.create_task(follow_all(logs, bars=True))
     try:
-        await life
+        await ending
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

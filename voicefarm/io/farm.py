@@ -57,6 +57,8 @@ class Farm:
         self._waiters: set[asyncio.Task[None]] = set()
         self._started_ms = time.time_ns() // 1_000_000
         self._registered = False
+        self.ending = asyncio.Event()
+        """Set when `stop` was called: nothing of the farm can be relied upon any more."""
 
     # --- what others ask
 
@@ -127,6 +129,7 @@ class Farm:
     def stop(self) -> None:
         """Ends everything in order; called again, at once."""
         again = self._core.stopping
+        self.ending.set()
         self._say("ending at once" if again else "ending")
         self._perform(self._core.stop(time.monotonic_ns(), kill=again))
         self._changed.set()
