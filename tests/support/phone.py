@@ -7,6 +7,7 @@ asyncio loop carries a hundred of them.
 import asyncio
 import itertools
 import random
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -57,6 +58,21 @@ def level_at(pcm: Pcm, hz: float) -> float:
     bins = np.fft.rfftfreq(len(pcm), 1 / 8_000)
     total = float(spectrum.sum())
     return float(spectrum[np.abs(bins - hz) < 15].sum()) / total if total > 1e6 else 0.0
+
+
+def even_pair() -> tuple[socket.socket, socket.socket]:
+    """Two bound UDP sockets on an even port and the next (RFC 3550 section 11)."""
+    while True:
+        port = random.randrange(33_000, 60_000, 2)
+        pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        try:
+            for offset, made in enumerate(pair):
+                made.bind(("127.0.0.1", port + offset))
+        except OSError:
+            for made in pair:
+                made.close()
+            continue
+        return pair[0], pair[1]
 
 
 class Packet(NamedTuple):
@@ -146,9 +162,9 @@ class Phone:
         self._sip, _ = await loop.create_datagram_endpoint(
             lambda: _Udp(self.messages), local_addr=(self.host, 0)
         )
-        self._rtp, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(None, self), local_addr=(self.host, 0)
-        )
+        rtp, rtcp = even_pair()
+        self._rtp, _ = await loop.create_datagram_endpoint(lambda: _Udp(None, self), sock=rtp)
+        self._rtcp, _ = await loop.create_datagram_endpoint(lambda: _Udp(None, self), sock=rtcp)
         self.sip_port = self._sip.get_extra_info("sockname")[1]
         self.rtp_port = self._rtp.get_extra_info("sockname")[1]
 
@@ -157,6 +173,7 @@ class Phone:
             task.cancel()
         self._sip.close()
         self._rtp.close()
+        self._rtcp.close()
 
     # --- SIP
 
@@ -325,7 +342,9 @@ class Phone:
 
     def rtp_arrived(self, data: bytes) -> None:
         first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", data)
-        if first >> 6 == 2:
+        if 200 <= second <= 204:
+            self._answer_report(data)
+        elif first >> 6 == 2:
             self.packets.append(
                 Packet(
                     time.monotonic(), sequence, timestamp, ssrc, bool(second >> 7), second & 0x7F, data[12:]
@@ -344,6 +363,18 @@ class Phone:
             for p in self.packets
             if np.abs(DECODE[np.frombuffer(p.payload, np.uint8)].astype(int)).max() > above
         ]
+
+    def _answer_report(self, data: bytes) -> None:
+        """A receiver report to every sender report, at once: LSR is its middle 32 bits, DLSR nought (section 6.4.1)."""
+        if data[1] != 200 or self.remote_rtp is None:
+            return
+        sender, seconds, fraction = struct.unpack_from("!III", data, 4)
+        highest = self.packets[-1].sequence if self.packets else 0
+        middle = (seconds & 0xFFFF) << 16 | fraction >> 16
+        block = struct.pack("!IIIIII", sender, 0, highest, 8, middle, 0)
+        report = struct.pack("!BBHI", 0x81, 201, 7, self.ssrc) + block
+        name = struct.pack("!BBHI", 0x81, 202, 3, self.ssrc) + b"\x01\x05phone\x00"
+        self._rtcp.sendto(report + name, (self.remote_rtp[0], self.remote_rtp[1] + 1))
 
 
 def address(sip: str) -> tuple[str, int]:
