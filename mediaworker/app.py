@@ -89,6 +89,7 @@ class MediaWorker:
         self._exchange = Exchange(self._engine, self._sockets, self._recorder, limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._roused: asyncio.Event | None = None
+        self._ticked_ns = time.monotonic_ns()
         self._status = 1
 
     def run(self) -> int:
@@ -122,6 +123,7 @@ class MediaWorker:
             self._recorder.frames(result.record_rows, result.caller_pcm, result.sent_pcm)
             self._act_on_commands(now_ns)
             self._effects.put(self._exchange.take())
+            self._ticked_ns = now_ns
             if now_ns >= next_second:
                 next_second = max(next_second + NS_PER_S, now_ns)
                 seconds += 1
@@ -136,9 +138,7 @@ class MediaWorker:
     def _each_second(self, loop: MediaLoop, now_ns: int, seconds: int) -> None:
         self._exchange.each_second(now_ns)
         self._latest.append(
-            TickFigures(
-                self._engine.snapshot(), now_ns, loop.schedule.overruns, self._recorder.dropped_frames
-            )
+            TickFigures(self._engine.snapshot(), loop.schedule.overruns, self._recorder.dropped_frames)
         )
         gc.collect(2 if seconds % FULL_COLLECTION_S == 0 else 1)
 
@@ -206,7 +206,8 @@ class MediaWorker:
             )
             self._shell.pages.before_metrics()
             not_ready = self._shell.pages.ready()
-            link.send(self._figures.snapshot(not_ready, self._bus.by_row, time.monotonic_ns()))
+            tick_age_s = (time.monotonic_ns() - self._ticked_ns) / NS_PER_S
+            link.send(self._figures.snapshot(not_ready, self._bus.by_row, tick_age_s))
             await asyncio.sleep(1.0)
 
 

@@ -26,7 +26,7 @@ from mediaworker.core.effects import (
 )
 from mediaworker.core.engine import Engine
 from mediaworker.core.floor import FloorError
-from mediaworker.core.legs import LegSetup, TickResult
+from mediaworker.core.legs import LegLost, LegSetup, PlayoutEvent, TickResult
 from mediaworker.core.rooms import RoomNumbers
 from shared.contracts import (
     EndReason,
@@ -263,14 +263,9 @@ class Exchange:
             if call:
                 call.press(key)
         for playout in result.playout:
-            call = self._rows.get(playout.row)
-            self._guarded(call, Call.played, playout, now_ns)
-            if call and call.ending:
-                self._ending.append(call)
+            self._played(playout, now_ns)
         for lost in result.lost:
-            call = self._rows.get(lost.row)
-            if call:
-                self._hang_up(call, lost.reason, now_ns)
+            self._lose(lost, now_ns)
         for call in list(self._busy.values()):
             call.service(now_ns)
         self._end_finished(now_ns)
@@ -285,6 +280,17 @@ class Exchange:
                 self._hang_up(call, "no_ack", now_ns)
 
     # --- parts
+
+    def _played(self, event: PlayoutEvent, now_ns: int) -> None:
+        call = self._rows.get(event.row)
+        self._guarded(call, Call.played, event, now_ns)
+        if call and call.ending:
+            self._ending.append(call)
+
+    def _lose(self, lost: LegLost, now_ns: int) -> None:
+        call = self._rows.get(lost.row)
+        if call:
+            self._hang_up(call, lost.reason, now_ns)
 
     def _guarded(
         self, call: Call | None, step: Callable[[Call, Any, int], None], event: Any, now_ns: int

@@ -13,7 +13,6 @@ from mediaworker.core.engine import Snapshot as EngineSnapshot
 from mediaworker.core.quality import mos
 from mediaworker.io.pages import CallRow, FamilyRow, SampleRow, Snapshot, families_of
 from shared.metrics import Metrics
-from shared.units import NS_PER_S
 
 _TOTALS = (
     ("packets_in", "voicefarm_rtp_packets", ("in",)),
@@ -36,11 +35,10 @@ _HISTOGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
 class TickFigures:
     """What the tick thread hands over once a second."""
 
-    __slots__ = ("at_ns", "dropped_frames", "engine", "overruns")
+    __slots__ = ("dropped_frames", "engine", "overruns")
 
-    def __init__(self, engine: EngineSnapshot, at_ns: int, overruns: int, dropped_frames: int) -> None:
+    def __init__(self, engine: EngineSnapshot, overruns: int, dropped_frames: int) -> None:
         self.engine = engine
-        self.at_ns = at_ns
         self.overruns = overruns
         self.dropped_frames = dropped_frames
 
@@ -86,16 +84,15 @@ class Figures:
         self._raise("voicefarm_bus_dropped", ("live",), dropped)
         self._raise("voicefarm_bus_dropped", ("refused",), control_dropped)
 
-    def snapshot(self, not_ready: str, calls: Mapping[int, Holding], now_ns: int) -> Snapshot:
-        """For the exporter. `calls` are the live ones by engine row."""
+    def snapshot(self, not_ready: str, calls: Mapping[int, Holding], tick_age_s: float) -> Snapshot:
+        """For the exporter. `calls` are the live ones by engine row, `tick_age_s` since the last tick ended."""
         latest = self._latest
-        age_s = (now_ns - latest.at_ns) / NS_PER_S if latest else 0.0
         families = families_of(self._metrics.registry)
         if latest:
             _fill_histograms(families, latest.engine)
         live = {held.call_id for held in calls.values()}
         self._voice_to_voice = {c: value for c, value in self._voice_to_voice.items() if c in live}
-        return Snapshot(age_s, not_ready, families, self._rows(latest.engine, calls) if latest else [])
+        return Snapshot(tick_age_s, not_ready, families, self._rows(latest.engine, calls) if latest else [])
 
     def _raise(self, metric: str, labels: tuple[str, ...], count: int) -> None:
         grown = count - self._before.get((metric, labels), 0)

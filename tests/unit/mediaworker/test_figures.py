@@ -15,7 +15,6 @@ from mediaworker.io import pages
 from mediaworker.io.figures import Figures, TickFigures, histogram_samples
 from mediaworker.io.pages import STALE_S, AggregateCollector, CallsCollector, Latest, Snapshot
 from shared.metrics import CALL_FAMILIES, TICK_BUCKETS, Metrics
-from shared.units import NS_PER_S
 
 pytestmark = pytest.mark.unit
 
@@ -65,7 +64,7 @@ def value(metrics: Metrics, sample: str, **labels: str) -> float | None:
 def test_counters_rise_by_what_was_counted_since() -> None:
     figures, metrics = make()
     for total in (5, 5, 12, 11):
-        figures.take(TickFigures(engine_snapshot(totals={"packets_in": total}), 0, total, 2 * total))
+        figures.take(TickFigures(engine_snapshot(totals={"packets_in": total}), total, 2 * total))
     assert value(metrics, "voicefarm_rtp_packets_total", direction="in") == 12
     assert value(metrics, "voicefarm_rtp_rejected_total", reason="ssrc") == 3
     assert value(metrics, "voicefarm_tick_overruns_total") == 12
@@ -96,20 +95,20 @@ def test_ports_and_given_up_entries_are_shown() -> None:
 
 def test_the_worst_calls_come_first_and_only_so_many() -> None:
     figures, _ = make(series_max=2)
-    figures.take(TickFigures(engine_snapshot(1.0, 9.0, 5.0), 0, 0, 0))
+    figures.take(TickFigures(engine_snapshot(1.0, 9.0, 5.0), 0, 0))
     calls = {row: holding(f"c{row}", row) for row in (10, 11, 12)}
     assert [row.call_id for row in figures.snapshot("", calls, 0).calls] == ["c11", "c12"]
 
 
 def test_a_row_without_a_call_has_no_series() -> None:
     figures, _ = make()
-    figures.take(TickFigures(engine_snapshot(1.0, 9.0), 0, 0, 0))
+    figures.take(TickFigures(engine_snapshot(1.0, 9.0), 0, 0))
     assert [row.call_id for row in figures.snapshot("", {10: holding("c10", 10)}, 0).calls] == ["c10"]
 
 
 def test_the_last_turn_of_a_call_is_shown_while_it_lives() -> None:
     figures, _ = make()
-    figures.take(TickFigures(engine_snapshot(1.0), 0, 0, 0))
+    figures.take(TickFigures(engine_snapshot(1.0), 0, 0))
     figures.observe(Observe("voicefarm_turn_voice_to_voice_seconds", ("acme",), 0.5, "c10"))
     assert figures.snapshot("", {10: holding("c10", 10)}, 0).calls[0].voice_to_voice_s == 0.5
     figures.snapshot("", {}, 0)
@@ -120,7 +119,7 @@ def test_a_snapshot_of_a_real_engine_renders_and_parses() -> None:
     figures, _ = make()
     engine = Engine(4, seed=1)
     engine.note_tick(3_000_000)
-    figures.take(TickFigures(engine.snapshot(), 0, 0, 0))
+    figures.take(TickFigures(engine.snapshot(), 0, 0))
     latest = Latest()
     latest.take(figures.snapshot("", {}, 0))
     registry = CollectorRegistry(auto_describe=False)
@@ -145,7 +144,7 @@ def test_a_histogram_is_cumulative_and_ends_without_bound() -> None:
 
 def test_figures_that_are_not_known_are_left_out() -> None:
     figures, _ = make()
-    figures.take(TickFigures(engine_snapshot(2.0), 0, 0, 0))
+    figures.take(TickFigures(engine_snapshot(2.0), 0, 0))
     latest = Latest()
     latest.take(figures.snapshot("", {10: holding("c10", 10)}, 0))
     registry = CollectorRegistry(auto_describe=False)
@@ -185,7 +184,7 @@ def test_no_snapshot_and_an_old_one_are_not_healthy() -> None:
 
 def test_a_tick_that_stands_still_is_seen_through_a_fresh_snapshot() -> None:
     figures, _ = make()
-    figures.take(TickFigures(engine_snapshot(), 0, 0, 0))
+    figures.take(TickFigures(engine_snapshot(), 0, 0))
     latest = Latest(lambda: 100.0)
-    latest.take(figures.snapshot("", {}, 3 * NS_PER_S))
+    latest.take(figures.snapshot("", {}, 3.0))
     assert latest.unhealthy().startswith("the tick stands still for 3.")
