@@ -29,7 +29,7 @@ from mediaworker.io.figures import Figures, TickFigures
 from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.sockets import MediaSockets
+from mediaworker.io.sockets import open_sockets
 from shared.config import Config, load, parse_port_range
 from shared.errors import ConfigError
 from shared.log import get_log, set_up_logs
@@ -80,7 +80,7 @@ class MediaWorker:
             media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
             rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s,
         )  # fmt: skip
-        self._sockets = MediaSockets(self._engine, media.host)
+        self._sockets = open_sockets(self._engine, media.host)
         limits = Limits(
             media_id=self._shell.worker_id,
             max_call_ns=config.sip.max_call_s * NS_PER_S,

@@ -10,7 +10,7 @@ from typing import Final
 
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import TickResult
-from mediaworker.io.sockets import MediaSockets
+from mediaworker.io.socket_pairs import SocketPairs
 from shared.units import NS_PER_MS, NS_PER_S, TICK_MS
 
 CATCH_UP_NS: Final = 200 * NS_PER_MS
@@ -54,7 +54,7 @@ class Schedule:
 class MediaLoop:
     """Sockets, engine and schedule together: one `step` is one slot."""
 
-    def __init__(self, engine: Engine, sockets: MediaSockets) -> None:
+    def __init__(self, engine: Engine, sockets: SocketPairs) -> None:
         self.engine = engine
         self.sockets = sockets
         self.schedule = Schedule(engine.phases, time.monotonic_ns())

@@ -1,4 +1,4 @@
-"""The RTP and RTCP sockets of all legs, drained into the engine and fed from it.
+"""RTP of all legs drained into the engine and fed from it, on Linux.
 
 All calls of the tick go to the C library without letting go of the interpreter lock: with a busy second thread, 500
 sends through `socket.send` took 90 ms (every call lets the other thread in, which keeps the lock for its switch
@@ -6,14 +6,15 @@ interval), and 2.8 ms this way. Datagrams come with the kernel's receive time, f
 pinning, written straight into arrays. A socket is connected once its leg's source is pinned and let go when it is
 unpinned: the kernel then drops strangers before they fill a buffer, and sends cost 12 % less.
 
-Ports are bound when they are reserved, without SO_REUSEADDR, so a stranger's socket is an error and not a thief. Linux on
-64-bit little-endian machines (`struct msghdr` is written as an array).
+Linux on 64-bit little-endian machines (`struct msghdr` is written as an array); elsewhere `open_sockets` gives the portable
+ones.
 """
 
 import ctypes
 import platform
 import select
 import socket
+import sys
 import time
 from itertools import repeat
 from typing import Any, Final
@@ -23,16 +24,12 @@ import numpy.typing as npt
 
 from mediaworker.core.address import host_of, port_of
 from mediaworker.core.engine import Engine
-from mediaworker.core.reports import RtcpPacket
-from shared.errors import Refused
+from mediaworker.io.portable_sockets import PortableSockets
+from mediaworker.io.socket_pairs import DATAGRAM_BYTES, SocketPairs
 
-DATAGRAM_BYTES: Final = 512
-"""Room for 60 ms of G.711 and its header."""
 BATCH: Final = 512
 MAX_ROUNDS: Final = 16
 """Datagrams taken from one socket in one drain; the rest waits for the next."""
-RTCP_BYTES: Final = 1_500
-RTCP_BATCH: Final = 64
 _SO_TIMESTAMPNS: Final = 35
 _MSG_DONTWAIT: Final = 0x40
 _MSG_NOSIGNAL: Final = 0x4000
@@ -84,19 +81,20 @@ def _headers(count: int, data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any],
     return headers, parts
 
 
-class MediaSockets:
+def open_sockets(engine: Engine, host: str) -> SocketPairs:
+    """The best sockets that this machine has."""
+    fits = sys.platform == "linux" and sys.byteorder == "little" and sys.maxsize > 2**32
+    return MediaSockets(engine, host) if fits else PortableSockets(engine, host)
+
+
+class MediaSockets(SocketPairs):
     """Socket pairs by engine row. `connect` off keeps them open to all sources (the engine checks them anyway)."""
 
     def __init__(self, engine: Engine, host: str = "0.0.0.0", *, connect: bool = True) -> None:
-        self._engine = engine
-        self._host = host
+        super().__init__(engine, host)
         self._connect = connect
         self._c = _library()
-        self._rtp: dict[int, socket.socket] = {}
-        self._rtcp: dict[int, socket.socket] = {}
         self._epolls = [select.epoll() for _ in range(engine.phases)]
-        self._rtcp_epoll = select.epoll()
-        self._row_of_rtcp: dict[int, int] = {}
         self._row_of: npt.NDArray[np.int64] = np.full(1_024, -1, np.int64)
         """By file descriptor."""
         self._fd_of: npt.NDArray[np.int64] = np.full(engine.rows.count, -1, np.int64)
@@ -128,21 +126,8 @@ class MediaSockets:
         self._out_at = _address_of(self._out) + np.arange(count) * _MSGHDR.itemsize
         self._lists: list[tuple[int, list[int], list[int]]] = [(-1, [], [])] * engine.phases
 
-    def __len__(self) -> int:
-        return len(self._rtp)
-
-    # --- a pair's life
-
-    def bind_pair(self, port: int, row: int) -> None:
-        """Binds RTP `port` and RTCP `port` + 1 for a row; raises Refused("port_busy") when a stranger has one."""
-        rtp = self._bound(port)
-        try:
-            rtcp = self._bound(port + 1)
-        except Refused:
-            rtp.close()
-            raise
+    def _opened(self, row: int, rtp: socket.socket, /) -> None:
         rtp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        self._rtp[row], self._rtcp[row] = rtp, rtcp
         fd = rtp.fileno()
         if fd >= len(self._row_of):
             self._row_of = np.concatenate([self._row_of, np.full(fd + 1, -1, np.int64)])
@@ -150,37 +135,16 @@ class MediaSockets:
         self._fd_of[row] = fd
         self._address(row)
         self._epolls[self._phase_of(row)].register(fd, select.EPOLLIN)
-        self._row_of_rtcp[rtcp.fileno()] = row
-        self._rtcp_epoll.register(rtcp.fileno(), select.EPOLLIN)
         self._forget_lists(row)
 
-    def _bound(self, port: int) -> socket.socket:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            bound.bind((self._host, port))
-        except OSError as error:
-            bound.close()
-            raise Refused("port_busy", f"{self._host}:{port}: {error}") from error
-        return bound
-
-    def close(self, row: int) -> None:
-        """Closes a row's pair, its last RTCP packet sent before. After `Engine.close`; a row without one is fine."""
-        rtp, rtcp = self._rtp.pop(row, None), self._rtcp.pop(row, None)
-        if rtp is None or rtcp is None:
-            return
-        for packet in self._engine.rtcp_out_of(row):
-            self._send_rtcp(rtcp, packet)
+    def _closing(self, row: int, rtp: socket.socket, /) -> None:
         self._row_of[rtp.fileno()] = -1
-        self._row_of_rtcp.pop(rtcp.fileno())
         self._fd_of[row] = -1
         self._forget_lists(row)
-        rtp.close()
-        rtcp.close()
 
     def close_all(self) -> None:
-        for row in list(self._rtp):
-            self.close(row)
-        for epoll in (*self._epolls, self._rtcp_epoll):
+        super().close_all()
+        for epoll in self._epolls:
             epoll.close()
 
     def _phase_of(self, row: int) -> int:
@@ -244,17 +208,6 @@ class MediaSockets:
             names, arrivals = names[keep], arrivals[keep]
         self._engine.receive(rows, data, lengths, names, arrivals)
 
-    def _drain_rtcp(self, now_ns: int) -> None:
-        for fd, _ in self._rtcp_epoll.poll(0, RTCP_BATCH):
-            row = self._row_of_rtcp[fd]
-            try:
-                data, (host, port) = self._rtcp[row].recvfrom(RTCP_BYTES)
-            except OSError:
-                continue  # the peer has no RTCP port, or the packet was damaged on the way
-            packed = socket.inet_aton(host)
-            key = int.from_bytes(b"\x02\x00" + port.to_bytes(2, "big") + packed, "little")
-            self._engine.receive_rtcp(row, data, key, now_ns)
-
     def _connect_pinned(self) -> None:
         for row in self._engine.take_moved():
             rtp = self._rtp.get(row)
@@ -301,13 +254,4 @@ class MediaSockets:
             sent = list(map(self._c.sendmsg, fds, headers, flags))
             if min(sent) < 0:
                 engine.send_errors += sum(result < 0 for result in sent)
-        for packet in engine.rtcp_out():
-            rtcp = self._rtcp.get(packet.row)
-            if rtcp is not None:
-                self._send_rtcp(rtcp, packet)
-
-    def _send_rtcp(self, rtcp: socket.socket, packet: RtcpPacket) -> None:
-        try:
-            rtcp.sendto(packet.data, (host_of(packet.to), port_of(packet.to)))
-        except OSError:
-            self._engine.send_errors += 1
+        self._flush_rtcp()

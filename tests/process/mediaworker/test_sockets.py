@@ -1,6 +1,7 @@
 """Real sockets on loopback: pairs, sources, kernel times, peers that are gone."""
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -8,8 +9,10 @@ import pytest
 
 from mediaworker.core import rtcp
 from mediaworker.core.engine import Engine
+from mediaworker.io.portable_sockets import PortableSockets
 from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.sockets import MediaSockets
+from mediaworker.io.socket_pairs import SocketPairs
+from mediaworker.io.sockets import MediaSockets, open_sockets
 from shared.contracts import RtpEndpoint
 from shared.errors import Refused
 from tests.support.engine_caller import leg_setup, rtp
@@ -40,9 +43,9 @@ def even_port() -> int:
 class Bed:
     """An engine with sockets and one phone."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[SocketPairs] = MediaSockets) -> None:
         self.engine = Engine(4, seed=1, phases=1)
-        self.sockets = MediaSockets(self.engine, "127.0.0.1")
+        self.sockets = kind(self.engine, "127.0.0.1")
         self.loop = MediaLoop(self.engine, self.sockets)
         self.phone = udp()
         self.port = even_port()
@@ -71,9 +74,19 @@ class Bed:
                 return found
 
 
+@pytest.fixture(params=[MediaSockets, PortableSockets])
+def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """Every implementation behaves alike."""
+    bed = Bed(request.param)
+    yield bed
+    bed.sockets.close_all()
+    bed.phone.close()
+
+
 @pytest.fixture
-def bed() -> Iterator[Bed]:
-    bed = Bed()
+def linux_bed() -> Iterator[Bed]:
+    """What only the fast sockets do."""
+    bed = Bed(MediaSockets)
     yield bed
     bed.sockets.close_all()
     bed.phone.close()
@@ -119,7 +132,8 @@ def test_a_closed_pair_can_be_bound_by_others(bed: Bed):
         assert len(bed.sockets) == 0
 
 
-def test_strangers_are_counted_before_the_pin_and_kept_out_by_the_kernel_after_it(bed: Bed):
+def test_strangers_are_counted_before_the_pin_and_kept_out_by_the_kernel_after_it(linux_bed: Bed):
+    bed = linux_bed
     row = bed.open(echo=True)
     with udp() as stranger:
         bed.say(1, sender=stranger)
@@ -189,8 +203,9 @@ def test_a_datagram_too_long_is_refused(bed: Bed):
     assert bed.engine.stats(row).packets_in == 1
 
 
-def test_arrival_times_are_the_kernels(bed: Bed):
+def test_arrival_times_are_the_kernels(linux_bed: Bed):
     """The packets wait 50 ms for the drain, and their jitter is nevertheless that of their sending."""
+    bed = linux_bed
     row = bed.open()
     for number in range(30):
         bed.phone.sendto(rtp(1 + number, 0, bytes(160)), ("127.0.0.1", bed.port))
@@ -225,3 +240,24 @@ def test_reports_and_goodbye_reach_the_peers_rtcp_port(bed: Bed):
         assert goodbye is not None
         assert (goodbye.bye, goodbye.blocks[0].ssrc) == ([ours], 77)
     bed.phone = udp()
+
+
+def test_strangers_are_always_refused_where_the_kernel_does_not_help():
+    bed = Bed(PortableSockets)
+    row = bed.open(echo=True)
+    with udp() as stranger:
+        for number in range(5):
+            bed.say(number, sender=stranger)
+            bed.say(number)
+            bed.run()
+        assert bed.engine.rejected == {"source": 5}
+        assert bed.engine.stats(row).packets_in == 5
+        assert bed.hear(stranger) == []
+    bed.sockets.close_all()
+    bed.phone.close()
+
+
+def test_the_best_sockets_of_this_machine_are_taken():
+    sockets = open_sockets(Engine(2, phases=1), "127.0.0.1")
+    assert isinstance(sockets, MediaSockets if sys.platform == "linux" else PortableSockets)
+    sockets.close_all()

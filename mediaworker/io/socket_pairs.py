@@ -1,0 +1,116 @@
+"""The bound RTP and RTCP socket pairs of all legs, and the RTCP side, which is rare enough for ordinary calls.
+
+How RTP is received and sent is the subclass's: `sockets.MediaSockets` (Linux) or `portable_sockets.PortableSockets`. Ports
+are bound when they are reserved, without SO_REUSEADDR, so a stranger's socket is an error and not a thief.
+"""
+
+import selectors
+import socket
+from abc import ABC, abstractmethod
+from typing import Final
+
+from mediaworker.core.address import address_key, host_of, port_of
+from mediaworker.core.engine import Engine
+from mediaworker.core.reports import RtcpPacket
+from shared.errors import Refused
+
+DATAGRAM_BYTES: Final = 512
+"""Room for 60 ms of G.711 and its header."""
+RTCP_BYTES: Final = 1_500
+RTCP_BATCH: Final = 64
+
+
+class SocketPairs(ABC):
+    """Socket pairs by engine row."""
+
+    def __init__(self, engine: Engine, host: str) -> None:
+        self._engine = engine
+        self._host = host
+        self._rtp: dict[int, socket.socket] = {}
+        self._rtcp: dict[int, socket.socket] = {}
+        self._rtcp_ready = selectors.DefaultSelector()
+
+    def __len__(self) -> int:
+        return len(self._rtp)
+
+    # --- what differs
+
+    @abstractmethod
+    def drain(self, now_ns: int) -> None:
+        """Takes what waits for the phase that the next tick serves. `now_ns` is the engine's clock."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Sends what the last tick prepared."""
+
+    @abstractmethod
+    def _opened(self, row: int, rtp: socket.socket, /) -> None:
+        """A row got its socket."""
+
+    @abstractmethod
+    def _closing(self, row: int, rtp: socket.socket, /) -> None:
+        """A row's socket is about to be closed."""
+
+    # --- a pair's life
+
+    def bind_pair(self, port: int, row: int) -> None:
+        """Binds RTP `port` and RTCP `port` + 1 for a row; raises Refused("port_busy") when a stranger has one."""
+        rtp = self._bound(port)
+        try:
+            rtcp = self._bound(port + 1)
+        except Refused:
+            rtp.close()
+            raise
+        self._rtp[row], self._rtcp[row] = rtp, rtcp
+        self._rtcp_ready.register(rtcp, selectors.EVENT_READ, row)
+        self._opened(row, rtp)
+
+    def close(self, row: int) -> None:
+        """Closes a row's pair, its last RTCP packet sent before. After `Engine.close`; a row without one is fine."""
+        rtp, rtcp = self._rtp.pop(row, None), self._rtcp.pop(row, None)
+        if rtp is None or rtcp is None:
+            return
+        for packet in self._engine.rtcp_out_of(row):
+            self._send_rtcp(rtcp, packet)
+        self._closing(row, rtp)
+        self._rtcp_ready.unregister(rtcp)
+        rtp.close()
+        rtcp.close()
+
+    def close_all(self) -> None:
+        for row in list(self._rtp):
+            self.close(row)
+        self._rtcp_ready.close()
+
+    def _bound(self, port: int) -> socket.socket:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        bound.settimeout(0)
+        try:
+            bound.bind((self._host, port))
+        except OSError as error:
+            bound.close()
+            raise Refused("port_busy", f"{self._host}:{port}: {error}") from error
+        return bound
+
+    # --- RTCP
+
+    def _drain_rtcp(self, now_ns: int) -> None:
+        for ready, _ in self._rtcp_ready.select(0)[:RTCP_BATCH]:
+            row = int(ready.data)
+            try:
+                data, (host, port) = self._rtcp[row].recvfrom(RTCP_BYTES)
+            except OSError:
+                continue  # the peer has no RTCP port, or the packet was damaged on the way
+            self._engine.receive_rtcp(row, data, address_key(host, port), now_ns)
+
+    def _flush_rtcp(self) -> None:
+        for packet in self._engine.rtcp_out():
+            rtcp = self._rtcp.get(packet.row)
+            if rtcp is not None:
+                self._send_rtcp(rtcp, packet)
+
+    def _send_rtcp(self, rtcp: socket.socket, packet: RtcpPacket) -> None:
+        try:
+            rtcp.sendto(packet.data, (host_of(packet.to), port_of(packet.to)))
+        except OSError:
+            self._engine.send_errors += 1
