@@ -8,7 +8,7 @@ from shared.config import Config, load, parse_port_range
 from shared.errors import ConfigError, FarmError
 from voicefarm.core.plan import ROLES, FarmOptions, make_plan
 from voicefarm.io.farm import Farm, Say
-from voicefarm.io.ports import ground
+from voicefarm.io.ports import claim_block, ground
 from voicefarm.io.run_file import read_farm
 
 _COUNTS = {
@@ -94,9 +94,14 @@ def build_farm(options: FarmOptions, say: Say) -> tuple[Farm, Config]:
         )
     config = load(options.config_path or None)
     options = _with_configured_redis(options, config)
-    ground_now = ground(options.var)
-    plan = make_plan(options, config, ground_now)
-    return Farm(plan, ground_now.var, config.redis.prefix, say), config
+    claim = claim_block()
+    try:
+        ground_now = ground(options.var, claim)
+        plan = make_plan(options, config, ground_now)
+    except BaseException:
+        claim.close()
+        raise
+    return Farm(plan, ground_now.var, config.redis.prefix, say, claim), config
 
 
 def _with_configured_redis(options: FarmOptions, config: Config) -> FarmOptions:

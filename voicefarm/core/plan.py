@@ -24,8 +24,9 @@ _MODULES = {
     "jobs": ("jobs",),
 }
 
-FIRST_OPS_PORT = 9300
-FIRST_REDIS_PORT = 16379
+FIRST_PORT = 9300
+"""TCP ports of the first farm of a machine begin here; each farm has a block of its own."""
+BLOCK_PORTS = 40
 STOP_WITHIN_S = 8.0
 """Longer than a worker takes to end its calls when it is told to stop at once."""
 SIP_PORT_STEP = 2
@@ -95,16 +96,18 @@ class Ground:
     """Absolute path of the directory for logs, recordings and run files."""
     environ: Mapping[str, str]
     """The supervisor's environment."""
+    first_port: int = FIRST_PORT
+    """Begin of this farm's block; the port itself is held by the supervisor."""
     python: str = sys.executable
 
 
 def make_plan(options: FarmOptions, config: Config, ground: Ground) -> Plan:
     """The processes of a farm. Raises NoPort when a port that was asked for is taken, FarmError without a Redis."""
-    ops_ports = _free_ports(FIRST_OPS_PORT, 1, ground.tcp_free, "metrics")
+    tcp_ports = _free_ports(ground.first_port + 1, 1, ground.tcp_free, "Redis and metrics")
     children: list[Child] = []
     redis_url = options.redis_url
     if not redis_url:
-        redis, redis_url = _redis(ground)
+        redis, redis_url = _redis(ground, tcp_ports)
         children.append(redis)
     common = _common_environ(options, config, ground, redis_url)
     sip_ports = _sip_ports(options, config, ground)
@@ -112,7 +115,7 @@ def make_plan(options: FarmOptions, config: Config, ground: Ground) -> Plan:
         count = options.counts.get(role, 0)
         for index in range(count):
             sip_port = next(sip_ports) if role == "front" else 0
-            children.append(_worker(role, index, count, common, next(ops_ports), sip_port, options, ground))
+            children.append(_worker(role, index, count, common, next(tcp_ports), sip_port, options, ground))
     recordings = common.get("VOICEFARM_MEDIA__RECORD_DIR") or os.path.abspath(config.media.record_dir)
     bound = common.get("VOICEFARM_SIP__HOST", config.sip.host)
     anywhere = bound in {"0.0.0.0", "::"}
@@ -120,13 +123,13 @@ def make_plan(options: FarmOptions, config: Config, ground: Ground) -> Plan:
     return Plan(children=tuple(children), redis_url=redis_url, sip_host=host, recordings=recordings)
 
 
-def _redis(ground: Ground) -> tuple[Child, str]:
+def _redis(ground: Ground, tcp_ports: Iterator[int]) -> tuple[Child, str]:
     if not ground.redis_server:
         raise FarmError(
             "no redis-server: install it (Debian: apt install redis-server, macOS: brew install redis), "
             "or pip install 'voicefarm[embedded]' on Linux, or give --redis URL"
         )
-    port = next(_free_ports(FIRST_REDIS_PORT, 1, ground.tcp_free, "Redis"))
+    port = next(tcp_ports)
     command = (
         ground.redis_server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
         "--daemonize", "no", "--dir", f"{ground.var}/run",

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +44,12 @@ class NotReady(FarmError):
 class Farm:
     """One farm on this machine. `run` returns when everything has ended."""
 
-    def __init__(self, plan: Plan, var: str, prefix: str, say: Say) -> None:
+    def __init__(
+        self, plan: Plan, var: str, prefix: str, say: Say, claim: socket.socket | None = None
+    ) -> None:
+        """`claim` holds the plan's block of ports and is closed when `run` ends."""
         self.plan = plan
+        self._claim = claim
         self.prefix = prefix
         self._var = var
         self._say = say
@@ -152,6 +157,8 @@ class Farm:
             self._kill_the_rest()
             await asyncio.gather(*self._waiters)
             remove_farm(self._var)
+            if self._claim:
+                self._claim.close()
 
     def _kill_the_rest(self) -> None:
         """Only when `run` is cancelled from outside is anything left here."""

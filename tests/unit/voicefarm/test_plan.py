@@ -34,7 +34,7 @@ def test_one_of_each_by_default() -> None:
     assert [c.name for c in plan.children] == ["redis", *(f"{role}-0" for role in ROLES)]
     assert child(plan, "stt-0").command == ("python", "-m", "aiworker", "stt")
     assert child(plan, "media-0").command == ("python", "-m", "mediaworker")
-    assert plan.redis_url == "redis://127.0.0.1:16379/0"
+    assert plan.redis_url == "redis://127.0.0.1:9301/0"
     assert [c.spec.phase for c in plan.children] == [0, 1, 1, 1, 1, 1, 1]
 
 
@@ -102,11 +102,16 @@ def test_no_redis_says_what_to_install() -> None:
         make_plan(FarmOptions(), Config(), dataclasses.replace(GROUND, redis_server=""))
 
 
+def test_a_farms_ports_begin_in_its_own_block() -> None:
+    plan = make_plan(FarmOptions(), Config(), dataclasses.replace(GROUND, first_port=9380))
+    assert [c.ops_port for c in plan.children] == list(range(9381, 9381 + len(plan.children)))
+
+
 def test_taken_ports_are_passed_over() -> None:
-    ground = dataclasses.replace(GROUND, tcp_free=but(9300, 9302, 16379), udp_free=but(5060))
+    ground = dataclasses.replace(GROUND, tcp_free=but(9301, 9303), udp_free=but(5060))
     plan = make_plan(FarmOptions(), Config(), ground)
-    assert child(plan, "redis").ops_port == 16380
-    assert [c.ops_port for c in plan.children[1:4]] == [9301, 9303, 9304]
+    assert child(plan, "redis").ops_port == 9302
+    assert [c.ops_port for c in plan.children[1:4]] == [9304, 9305, 9306]
     assert plan.sip_ports == (5062,)
 
 
@@ -119,7 +124,7 @@ def test_a_sip_port_that_was_asked_for_is_not_replaced() -> None:
 
 def test_no_port_left_is_an_error() -> None:
     with pytest.raises(NoPort, match="metrics"):
-        make_plan(FarmOptions(), Config(), dataclasses.replace(GROUND, tcp_free=lambda port: port == 16379))
+        make_plan(FarmOptions(), Config(), dataclasses.replace(GROUND, tcp_free=lambda port: port == 9301))
 
 
 @pytest.mark.parametrize(("drain_s", "signals"), [(0.0, ["SIGINT"]), (60.0, ["SIGTERM", "SIGINT"])])
