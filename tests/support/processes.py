@@ -1,14 +1,18 @@
-"""Starts real processes for tests and ends them by pid, also when the test fails."""
+"""Starts real processes for tests and ends them by pid, also when the test fails or the run itself is killed."""
 
+import atexit
+import functools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -34,7 +38,11 @@ def wait_until(check: Callable[[], object], timeout_s: float = 10.0, what: str =
 
 @contextmanager
 def running(
-    command: Sequence[str], *, env: dict[str, str] | None = None, log: Path | None = None, cwd: Path | None = None
+    command: Sequence[str],
+    *,
+    env: dict[str, str] | None = None,
+    log: Path | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a command in its own process group; ends the group when the block is left."""
     with (log or Path(os.devnull)).open("ab") as output:
@@ -42,10 +50,29 @@ def running(
             list(command), env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True, cwd=cwd or REPO,
         )  # fmt: skip
+        watch = _undertaker()
+        watch.write(f"+{process.pid}\n")
         try:
             yield process
         finally:
             stop(process)
+            watch.write(f"-{process.pid}\n")
+
+
+@functools.cache
+def _undertaker() -> IO[str]:
+    """A process that kills what is still registered when this one is gone: a SIGKILL runs no `finally`, and groups of
+    their own do not get the terminal's signals. PR_SET_PDEATHSIG would miss grandchildren and follows a thread's death.
+    """
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("undertaker.py"))]
+    watch = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, bufsize=1,
+        start_new_session=True,
+    )  # fmt: skip
+    assert watch.stdin
+    atexit.register(watch.wait)
+    atexit.register(watch.stdin.close)
+    return watch.stdin
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> int:
