@@ -12,25 +12,29 @@ from typing import Any
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+_OWN = frozenset({"ts", "level", "worker", "module", "event", "trace"})
+"""Keys that every line has from us."""
+
+
 class Log:
-    """A named logger whose keyword arguments become fields."""
+    """A named logger whose keyword arguments become fields; one that bears a name of ours gets a `_` behind it."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def debug(self, event: str, **fields: Any) -> None:
+    def debug(self, event: str, /, **fields: Any) -> None:
         self._logger.debug(event, extra={"fields": fields})
 
-    def info(self, event: str, **fields: Any) -> None:
+    def info(self, event: str, /, **fields: Any) -> None:
         self._logger.info(event, extra={"fields": fields})
 
-    def warning(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, /, **fields: Any) -> None:
         self._logger.warning(event, extra={"fields": fields})
 
-    def error(self, event: str, **fields: Any) -> None:
+    def error(self, event: str, /, **fields: Any) -> None:
         self._logger.error(event, extra={"fields": fields})
 
-    def exception(self, event: str, **fields: Any) -> None:
+    def exception(self, event: str, /, **fields: Any) -> None:
         """An error with the traceback of the exception being handled."""
         self._logger.log(logging.ERROR, event, extra={"fields": fields}, exc_info=sys.exc_info())
 
@@ -42,7 +46,7 @@ class _Formatter(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", {})
+        fields = _renamed(getattr(record, "fields", {}))
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if self._as_json:
             head = {"ts": round(record.created, 3), "level": record.levelname.lower(), "worker": self._worker,
@@ -52,6 +56,19 @@ class _Formatter(logging.Formatter):
         shown = " ".join(f"{key}={value}" for key, value in fields.items())
         line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:7} {self._worker} {record.getMessage()} {shown}"
         return f"{line.rstrip()}\n{trace}" if trace else line.rstrip()
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields under names that are neither ours nor each other's, so that no field hides which process wrote a line."""
+    if _OWN.isdisjoint(fields):
+        return fields
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        free = name
+        while free in _OWN or (free != name and free in fields):
+            free += "_"
+        found[free] = value
+    return found
 
 
 def get_log(name: str) -> Log:

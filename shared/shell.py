@@ -39,6 +39,7 @@ from shared.registry import Registry, Role, State, WorkerRecord
 log = get_log(__name__)
 
 _RETRY_S = 0.2
+_AUDITED = frozenset({"stt", "llm", "tts"})
 
 
 class Hooks(Protocol):
@@ -221,6 +222,7 @@ class Shell:
                 forgotten = forgotten or fresh
                 if loop.time() >= next_keep:
                     await self.pcm_bus.keep([self.keys.pcm(self.worker_id)], INBOX_TTL_MS)
+                    await self._audit()
                     next_keep = loop.time() + REFRESH_MS / 1_000
                 if self._hooks and await self._guarded(self._hooks.on_beat(forgotten=forgotten), "on_beat"):
                     forgotten = False
@@ -228,6 +230,14 @@ class Shell:
             except BusError as error:
                 self._bus_failed(error)
             await asyncio.sleep(BEAT_MS / 1_000)
+
+    async def _audit(self) -> None:
+        """An AI worker clears its own load; a media worker knows its calls better than the registry and does it itself."""
+        if self.identity.role not in _AUDITED:
+            return
+        dropped = await self.registry.audit(self.worker_id)
+        if dropped:
+            log.warning("load of dead calls dropped", calls=dropped)
 
     async def _inbox_loop(self, bus: RedisBus, stream: str, max_age_ms: int | None) -> None:
         reader = bus.reader(stream, max_age_ms=max_age_ms)

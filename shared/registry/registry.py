@@ -15,7 +15,7 @@ from shared.errors import Refused
 from shared.keys import CALL_LEASE_MS, INBOX_TTL_MS, LEASE_MS, Keys
 from shared.registry.records import CallRecord, Held, Placement, Role, WorkerRecord
 
-_SCRIPTS = ("worker", "reserve", "release", "assign", "refresh", "restore")
+_SCRIPTS = ("worker", "reserve", "release", "answered", "assign", "audit", "refresh", "restore")
 
 
 class Registry:
@@ -99,11 +99,19 @@ class Registry:
         """Writes a live call again after the registry lost it."""
         await self._call("restore", CALL_LEASE_MS, call.call_id, *_fields(call))
 
-    async def answered(self, call_id: str) -> None:
-        """Marks a reserved call as answered, if it is still held."""
-        key = self._keys.call(call_id)
-        if await run(self._client.exists(key)):
-            await run(self._client.hset(key, "state", "answered"))
+    async def answered(self, call_id: str) -> bool:
+        """Marks a reserved call as answered, if it is still held; in one step, for a write after its release would
+        leave a record without an end.
+        """
+        return bool(await self._call("answered", call_id))
+
+    async def audit(self, worker_id: str) -> int:
+        """Drops from a worker's load the calls that nobody holds any more; returns how many.
+
+        A release goes through the call's record; when the front and the media worker of a call died together the
+        record goes by its lease, and only the worker itself can clear its own load.
+        """
+        return int(await self._call("audit", CALL_LEASE_MS, worker_id))
 
     async def held(self, worker_id: str) -> list[Held]:
         """Every reservation on a worker, so that it can find those whose front died before opening them."""

@@ -7,7 +7,7 @@ import pytest
 
 from shared.bus import connect
 from shared.errors import BusError, Refused
-from shared.keys import LEASE_MS, Keys
+from shared.keys import CALL_LEASE_MS, LEASE_MS, Keys
 from shared.registry import CallRecord, Placement, Registry, Role, State, WorkerRecord
 from tests.support.processes import free_port
 
@@ -247,3 +247,34 @@ async def test_registry_raises_bus_error_when_redis_is_away() -> None:
     with pytest.raises(BusError):
         await registry.live("media")
     await client.aclose()
+
+
+async def test_marking_answered_after_the_release_writes_no_record(farm: Farm) -> None:
+    await farm.add(worker("media", "m1"))
+    await farm.registry.reserve(call("c1"), [])
+    assert await farm.registry.answered("c1")
+    found = await farm.registry.call("c1")
+    assert found is not None
+    assert found.state == "answered"
+    await farm.registry.release("c1", linger_ms=0)
+    assert not await farm.registry.answered("c1")
+    assert not await farm.client.exists(farm.keys.call("c1"))
+
+
+async def test_audit_drops_old_entries_of_calls_without_a_record_and_no_others(farm: Farm) -> None:
+    await farm.add(worker("media", "m1"))
+    await farm.add(worker("stt", "s1"))
+    for name in ("alive", "dead", "young"):
+        await farm.registry.reserve(call(name), ["stt"])
+    for name in (
+        "dead",
+        "young",
+    ):  # front and media worker died: the record goes by its lease, nobody releases
+        await farm.client.delete(farm.keys.call(name))
+    (seconds, _) = await farm.client.time()
+    old = f"{seconds * 1_000 - CALL_LEASE_MS - 1_000} 0"
+    await farm.client.hset(farm.keys.load("s1"), mapping={"alive": old, "dead": old})
+    assert await farm.registry.audit("s1") == 1
+    assert {held.call_id for held in await farm.registry.held("s1")} == {"alive", "young"}
+    assert await farm.registry.audit("s1") == 0
+    assert await farm.registry.audit("nobody") == 0

@@ -169,3 +169,18 @@ async def test_process_ends_when_a_task_it_cannot_do_without_dies(redis_url: str
 
 def test_describe_leaves_audio_out() -> None:
     assert describe(SpeakCancel(call_id="c", turn=1)) == {"t": "tts.cancel", "call_id": "c", "turn": 1}
+
+
+async def test_ai_worker_drops_load_of_calls_that_nobody_holds_any_more(redis_url: str) -> None:
+    shell, hooks = make_shell(redis_url), Recorder()
+    load = shell.keys.load(shell.worker_id)
+    other = make_shell(redis_url)
+    await other.client.hset(load, "dead", f"{10**12} 0")  # reserved in 2001, and without a record
+    async with served(shell, hooks):
+        await eventually(lambda: _has_no(other, load))
+    await other.bus.close()
+    await other.pcm_bus.close()
+
+
+async def _has_no(shell: Shell, key: str) -> bool:
+    return not await shell.client.exists(key)

@@ -55,3 +55,19 @@ def test_level_silences_lower_lines(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logs("w", "error", "json")
     get_log("m").info("unseen")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["ts", "level", "worker", "module", "event", "trace"])
+def test_field_with_a_name_of_ours_stands_beside_it(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    set_up_logs("front-0.cd", "info", "json")
+    get_log("m").info("said", **{name: "theirs"})
+    line = json.loads(capsys.readouterr().err)
+    assert line[f"{name}_"] == "theirs"
+    assert (line["worker"], line["event"], line["level"]) == ("front-0.cd", "said", "info")
+
+
+def test_renamed_fields_do_not_hide_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("front-0.cd", "info", "json")
+    get_log("m").info("said", worker="a", worker_="b")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["worker"], line["worker_"], line["worker__"]) == ("front-0.cd", "b", "a")
