@@ -56,7 +56,7 @@ def _read_file(path: str) -> dict[str, Any]:
             tree = yaml.safe_load(file) or {}
     except OSError as error:
         raise ConfigError(path, f"cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(path, f"not YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(path, "must be a map of sections")

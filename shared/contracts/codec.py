@@ -85,9 +85,14 @@ def decode(data: bytes) -> Message:
         raise ContractError(f"{tag}: version {version!r}")
     if version > cls.version:
         raise UnknownVersion(f"{tag}: version {version}, this process knows {cls.version}")
-    for old in range(version, cls.version):
-        fields = _UPGRADES[str(tag), old](fields)
     try:
-        return msgspec.convert(fields, cls, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
+        return msgspec.convert(_upgraded(fields, str(tag), version, cls.version), cls, builtin_types=(bytes,))
+    except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         raise ContractError(f"{tag}: {error}") from error
+
+
+def _upgraded(fields: dict[str, Any], tag: str, version: int, wanted: int) -> dict[str, Any]:
+    """Fields of the wanted version. An upgrade may stumble over a message that was not even right for its own version."""
+    for old in range(version, wanted):
+        fields = _UPGRADES[tag, old](fields)
+    return fields

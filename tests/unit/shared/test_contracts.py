@@ -92,6 +92,9 @@ def test_old_version_is_upgraded_at_the_border() -> None:
     assert decode(msgpack.packb({"t": "test.grown", "v": 1, "millis": 1_500})) == Grown(seconds=1.5)
     assert decode(msgpack.packb({"t": "test.grown", "v": 2, "ms": 250})) == Grown(seconds=0.25)
     assert decode(encode(Grown(seconds=2.0))) == Grown(seconds=2.0)
+    for broken in ({}, {"millis": "many"}, {"millis": None}):
+        with pytest.raises(ContractError, match=r"test\.grown"):
+            decode(msgpack.packb({"t": "test.grown", "v": 1, **broken}))
 
 
 def test_tag_cannot_be_taken_twice() -> None:

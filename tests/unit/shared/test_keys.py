@@ -37,7 +37,7 @@ def test_every_public_method_is_under_test() -> None:
     assert methods == set(NAMES) | {"room"}
 
 
-@pytest.mark.parametrize(("one", "other"), combinations(NAMES, 2))
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
 def test_two_kinds_never_share_a_name(one: str, other: str) -> None:
     found = Keys("vf")
     assert getattr(found, one)("x") != getattr(found, other)("x")

@@ -90,5 +90,35 @@ def test_unreadable_or_wrong_files_are_errors(tmp_path: Path) -> None:
         load(write(tmp_path, "- 1"), {})
 
 
+@pytest.mark.parametrize("data", [b"sip: {host: M\xfcnchen}", b"a: \x00", b"\xff\xfe"])
+def test_file_that_is_no_text_is_an_error_that_names_it(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match="not YAML") as caught:
+        load(str(file), {})
+    assert caught.value.key == str(file)
+
+
+def test_empty_file_is_all_defaults_and_an_empty_section_an_error(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "# nothing yet\n"), {}) == Config()
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, "sip:\n"), {})
+    assert caught.value.key == "sip"
+
+
+def test_empty_value_in_the_environment_is_the_empty_text() -> None:
+    assert load(None, {"VOICEFARM_REDIS__PCM_URL": ""}).redis.pcm_url == ""
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"VOICEFARM_SIP__PORT": ""})
+    assert caught.value.key == "sip.port"
+
+
+@pytest.mark.parametrize("text", ["", "1-2-3", " 20000 - 20010 ", "0-10", "1024-1024", "65534-70000", "-2-8"])
+def test_what_is_no_port_range_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_port_range(text)
+    assert caught.value.key == "media.ports"
+
+
 def test_port_range_gives_even_ports() -> None:
     assert list(parse_port_range("20000-20005")) == [20000, 20002, 20004]

@@ -159,7 +159,8 @@ async def test_counts_add_up_whatever_happened() -> None:
                     outbox.put(item(n))
                 except BusError:
                     continue
-            await eventually(lambda trips=len(bus.trips): len(bus.trips) > trips)
+            before = len(bus.trips)
+            await eventually(lambda before=before: len(bus.trips) > before)
         bus.away = False
         await outbox.drained()
     counts = outbox.counts()
