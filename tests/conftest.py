@@ -10,10 +10,16 @@ from tests.support.processes import redis_server
 CATEGORIES = {"unit", "property", "conformance", "simulation", "process", "peers"}
 
 
+REAL_TIME = {"process", "peers"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not CATEGORIES & {mark.name for mark in item.iter_markers()}:
+        categories = CATEGORIES & {mark.name for mark in item.iter_markers()}
+        if not categories:
             raise pytest.UsageError(f"{item.nodeid} has no category marker (one of {sorted(CATEGORIES)})")
+        if categories & REAL_TIME:
+            item.add_marker(pytest.mark.no_cover)  # a tracer would slow the telephones that keep time
 
 
 @pytest.fixture(scope="session")

