@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -52,6 +53,9 @@ DEADLINE_SLACK_S = 5.0
 """The shell waits a little longer than the grace: calls that are ended at its end still say goodbye."""
 
 FULL_COLLECTION_S = 60
+
+OTHER_FILES = 512
+"""File descriptors besides the two sockets of each leg: epoll, Redis, recordings are opened in the same numbers."""
 
 
 class MediaWorker:
@@ -181,7 +185,10 @@ class MediaWorker:
         link = ExporterLink(ops.http_host, ops.http_port, self._bus.drain)
         await link.start()
         self._shell.http_port = link.port
-        self._shell.spawn(self._carry_out(self._roused), "effects")
+        carrying = self._shell.spawn(self._carry_out(self._roused), "effects")
+        carrying.add_done_callback(
+            lambda _: self._shell.stop()
+        )  # without it nobody hears of our calls any more (I10)
         self._shell.spawn(self._export(link), "export")
         try:
             await self._shell.run(self._bus, signals=False, serve_pages=False)
@@ -224,9 +231,20 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    _allow_files(3 * config.media.capacity + OTHER_FILES)
     if len(ports) < config.media.capacity:
         log.warning("fewer ports than capacity", ports=len(ports), capacity=config.media.capacity)
     return MediaWorker(config, name, ports).run()
+
+
+def _allow_files(wanted: int) -> None:
+    """Two sockets and perhaps a recording per leg; the usual soft limit of 1,024 is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("fewer open files allowed than the capacity needs", allowed=allowed, needed=wanted)
 
 
 def _number(key: str, default: int) -> int:

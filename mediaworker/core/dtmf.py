@@ -12,6 +12,8 @@ from shared.units import samples_to_ms
 
 DIGITS: Final = "0123456789*#ABCD"
 LOST_NS: Final = 200_000_000
+STRAGGLER_NS: Final = 2_000_000_000
+"""An older timestamp means a straggler for this long; after that, a stream that was numbered anew."""
 PAYLOAD_BYTES: Final = 4
 
 
@@ -40,7 +42,8 @@ class DtmfReceiver:
         press = self._presses.get(row)
         if press is None or press.timestamp != timestamp:
             if press is not None:
-                if ((timestamp - press.timestamp) & 0xFFFF_FFFF) > 0x7FFF_FFFF:
+                older = ((timestamp - press.timestamp) & 0xFFFF_FFFF) > 0x7FFF_FFFF
+                if older and now_ns - press.seen_ns < STRAGGLER_NS:
                     return True  # a straggler of an older press
                 self._report(row, press)
             press = self._presses[row] = _Press(timestamp, event, duration, now_ns)
@@ -58,6 +61,12 @@ class DtmfReceiver:
                     self._report(row, press)
         ready, self._ready = self._ready, []
         return ready
+
+    def restart(self, row: int) -> None:
+        """Another stream begins, whose timestamps have nothing to do with those before."""
+        press = self._presses.pop(row, None)
+        if press is not None:
+            self._report(row, press)
 
     def forget(self, row: int) -> None:
         self._presses.pop(row, None)

@@ -57,6 +57,13 @@ class Assign(NamedTuple):
     leaving: str
 
 
+class Failed(NamedTuple):
+    """Something unforeseen went wrong in a call, which ends for it; the shell writes it down."""
+
+    call_id: str
+    error: Exception
+
+
 class Holding(NamedTuple):
     """What the registry should know of a live call; sent whenever it changes."""
 
@@ -96,7 +103,7 @@ class PortFreed(NamedTuple):
     busy: bool
 
 
-Effect = Send | SendAudio | Note | Observe | Count | Assign | Holding | Released | PortFreed
+Effect = Send | SendAudio | Note | Observe | Count | Assign | Failed | Holding | Released | PortFreed
 
 # --- commands
 

@@ -31,6 +31,8 @@ from shared.errors import Refused
 from shared.metrics import TICK_BUCKETS
 from shared.units import NS_PER_MS, NS_PER_S, TICK_MS
 
+HOLD_TIMEOUT_NS = 1_800 * NS_PER_S
+"""A caller who put us on hold (`a=sendonly`) may send music or nothing at all."""
 WATCH_TICKS = 25
 """Legs are looked at for lost packets every half second."""
 PHASE_FILL = 250
@@ -104,6 +106,7 @@ class Engine:
         if sum(self.rows.live) >= self.capacity:
             raise Refused("full")
         negotiated = address_key(setup.remote.host, setup.remote.rtp_port)
+        reports_to = self._reports.address(setup.remote)
         networks = tuple(network(cidr) for cidr in setup.media_cidrs)
         row = self.rows.take(self._choose_phase(setup.room))
         rows = self.rows
@@ -114,7 +117,7 @@ class Engine:
         rows.detect[row] = setup.detect_speech
         rows.room[row] = setup.room
         self._receiver.open(row, networks)
-        self._reports.address(row, setup.remote)
+        rows.rtcp_to[row] = reports_to
         self._set_format(row, setup.format)
         self._transmitter.open(row, setup.format.payload_type)
         self._transmitter.to[row, 0] = negotiated
@@ -130,7 +133,7 @@ class Engine:
         if rows.started[row]:
             return
         rows.started[row] = True
-        rows.started_ns[row] = now_ns
+        rows.watched_ns[row] = now_ns
         self._reports.start(row, now_ns)
         self._transmitter.mark(row)
         self._changed(row)
@@ -139,12 +142,15 @@ class Engine:
         """A re-INVITE: the source is pinned anew, from the new address."""
         rows = self.rows
         negotiated = address_key(remote.host, remote.rtp_port)
+        reports_to = self._reports.address(remote)
         if negotiated != int(rows.negotiated[row]):
             rows.negotiated[row] = negotiated
             self._transmitter.to[row, 0] = negotiated
-            self._reports.address(row, remote)
+            rows.rtcp_to[row] = reports_to
         rows.source[row] = 0
         rows.pinned[row] = False
+        # Packets owed from now on: what was silent while it was held must not be lost the moment it is taken off hold.
+        rows.watched_ns[row] = self._now_ns
         self._moved.add(row)
         sent_before = bool(rows.sends[row])
         self._set_format(row, format)
@@ -293,11 +299,12 @@ class Engine:
         return result
 
     def _watch(self, span: slice, now_ns: int) -> list[LegLost]:
-        """Legs whose packets stopped or never came; held legs owe us none."""
+        """Legs whose packets stopped or never came. Legs held by us owe none; those that hold us may be silent for long."""
         rows = self.rows
         watched = rows.started[span] & rows.receives[span] & ~rows.lost[span]
-        since = np.maximum(rows.arrived_ns[span], rows.started_ns[span])
+        since = np.maximum(rows.arrived_ns[span], rows.watched_ns[span])
         silent = np.where(rows.received[span] > 0, self._timeout_ns, self._never_ns)
+        silent = np.where(rows.sends[span], silent, np.maximum(silent, HOLD_TIMEOUT_NS))
         found = np.flatnonzero(watched & (now_ns - since > silent)) + span.start
         rows.lost[found] = True
         return [LegLost(row, "rtp_timeout" if rows.received[row] else "rtp_never") for row in found.tolist()]

@@ -2,6 +2,9 @@
 
 It lives in the tick thread. It must not do I/O: sockets and recordings are reached through the two ports below, all
 else leaves as `effects`. A request is answered once per `msg_id`, and the same way when it comes again.
+
+Here is the border of a call (I9): what goes wrong in one call's own code ends that call with the reason `error`. What
+goes wrong in the engine, which all calls share, ends the process (I10).
 """
 
 from collections import OrderedDict
@@ -18,6 +21,7 @@ from mediaworker.core.effects import (
     Effect,
     Effects,
     EndAll,
+    Failed,
     Forgotten,
     LiveWorkers,
     PortFreed,
@@ -134,7 +138,7 @@ class Exchange:
         if message.record:
             self._tape.begin(call.row, call.call_id)
         self._answer(message)
-        call.introduce()
+        self._guarded(call, Call.introduce)
 
     def _set_up(self, message: MediaOpen, now_ns: int) -> Call:
         room = self._rooms.find(message.tenant, message.room_id)
@@ -172,7 +176,7 @@ class Exchange:
     def _start(self, message: MediaStart, now_ns: int) -> None:
         call = self._asked(message)
         if call:
-            call.begin(now_ns)
+            self._guarded(call, Call.begin, now_ns)
             self._answer(message)
 
     def _update(self, message: MediaUpdate, _now_ns: int) -> None:
@@ -205,26 +209,26 @@ class Exchange:
             times = message.times.get(frame.call_id)
             if times:
                 call.take_times(frame.turn, times)
-            call.take_audio(frame, now_ns)
+            self._guarded(call, Call.take_audio, frame, now_ns)
 
     def _reply_end(self, message: ReplyEnd, now_ns: int) -> None:
         call = self._calls.get(message.call_id)
         if call:
-            call.end_reply(message, now_ns)
+            self._guarded(call, Call.end_reply, message, now_ns)
             self._ending.append(call)
 
     def _live(self, command: LiveWorkers, now_ns: int) -> None:
         for call in self._calls.values():
-            call.watch(command.live, now_ns)
+            self._guarded(call, Call.watch, command.live, now_ns)
 
     def _assigned(self, command: Assigned, now_ns: int) -> None:
         call = self._calls.get(command.call_id)
         if call:
-            call.reattach(command.role, command.leaving, command.worker, now_ns)
+            self._guarded(call, Call.reattach, command.role, command.leaving, command.worker, now_ns)
 
     def _forgotten(self, _command: Forgotten, now_ns: int) -> None:
         for call in self._calls.values():
-            call.attach_anew(now_ns)
+            self._guarded(call, Call.attach_anew, now_ns)
 
     def _drain(self, _command: Drain, _now_ns: int) -> None:
         self._draining = True
@@ -255,19 +259,15 @@ class Exchange:
         for speech in result.speech:
             self._guarded(self._rows.get(speech.row), Call.hear, speech, now_ns)
         for row in result.utterance_rows.tolist():
-            call = self._rows.get(row)
-            if call:
-                call.listen(result.caller_pcm[row], now_ns)
+            self._guarded(self._rows.get(row), Call.listen, result.caller_pcm[row], now_ns)
         for key in result.dtmf:
-            call = self._rows.get(key.row)
-            if call:
-                call.press(key)
+            self._guarded(self._rows.get(key.row), Call.press, key)
         for playout in result.playout:
             self._played(playout, now_ns)
         for lost in result.lost:
             self._lose(lost, now_ns)
         for call in list(self._busy.values()):
-            call.service(now_ns)
+            self._guarded(call, Call.service, now_ns)
         self._end_finished(now_ns)
 
     def each_second(self, now_ns: int) -> None:
@@ -292,15 +292,18 @@ class Exchange:
         if call:
             self._hang_up(call, lost.reason, now_ns)
 
-    def _guarded(
-        self, call: Call | None, step: Callable[[Call, Any, int], None], event: Any, now_ns: int
-    ) -> None:
+    def _guarded(self, call: Call | None, step: Callable[..., None], *args: Any) -> None:
+        """One step of one call; a step that fails is the call's last."""
         if call is None:
             return
         try:
-            step(call, event, now_ns)
+            step(call, *args)
         except FloorError:
             self._out.add(Count("voicefarm_task_errors", ("floor",)))
+        except Exception as error:  # noqa: BLE001  the border of a call: its neighbours live on (I9)
+            self._out.add(Failed(call.call_id, error))
+            call.ending = "error"
+            self._ending.append(call)
 
     def _end_finished(self, now_ns: int) -> None:
         ending, self._ending = self._ending, []
@@ -320,7 +323,7 @@ class Exchange:
         self._wire.close(call.row)
         if opened.record:
             self._tape.finish(call.row)
-        call.close(reason, stats, now_ns)
+        self._guarded(call, Call.close, reason, stats, now_ns)
         self._rooms.leave(opened.tenant, opened.room_id)
         self._busy.pop(call.call_id, None)
         del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]

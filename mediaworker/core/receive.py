@@ -153,6 +153,8 @@ class Receiver:
             rows.ext_max[pins] -= 1
             rows.flowing[pins] = False
             self.pinned.extend(pins.tolist())
+            for row in pins.tolist():
+                self._dtmf.restart(row)
         return known | fresh
 
     def _presses(self, batch: _Batch, shape: rtp.Variable, at: Index) -> None:

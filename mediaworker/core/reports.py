@@ -44,11 +44,10 @@ class Reports:
         self.jitter = {"in": Histogram(JITTER_BUCKETS), "out": Histogram(JITTER_BUCKETS)}
         self.loss = {"in": Histogram(LOSS_BUCKETS), "out": Histogram(LOSS_BUCKETS)}
 
-    def address(self, row: int, remote: RtpEndpoint) -> None:
-        """Where reports go until the peer's real address is known."""
-        self._rows.rtcp_to[row] = address_key(
-            remote.host, remote.rtcp_port or min(remote.rtp_port + 1, 65_535)
-        )
+    @staticmethod
+    def address(remote: RtpEndpoint) -> int:
+        """Where reports go until the peer's real address is known. Raises Refused."""
+        return address_key(remote.host, remote.rtcp_port or min(remote.rtp_port + 1, 65_535))
 
     def start(self, row: int, now_ns: int) -> None:
         self._rows.report_due_ns[row] = now_ns + self._interval()

@@ -42,7 +42,7 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "stall": (np.int64, 0), "min_slack": (np.int64, FAR), "hole_run": (np.int64, FAR),
     "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
     # times on the caller's clock, ns
-    "opened_ns": (np.int64, UNSET), "started_ns": (np.int64, UNSET), "arrived_ns": (np.int64, UNSET),
+    "opened_ns": (np.int64, UNSET), "watched_ns": (np.int64, UNSET), "arrived_ns": (np.int64, UNSET),
     "lost": (np.bool_, 0),
     # what we send
     "out_seq": (np.uint16, 0), "out_time": (np.uint32, 0), "out_ssrc": (np.uint32, 0),
@@ -100,7 +100,7 @@ class Rows:
     last_good: Ints
     concealed: Ints
     opened_ns: Ints
-    started_ns: Ints
+    watched_ns: Ints
     arrived_ns: Ints
     packets_out: Ints
     sent_before_report: Ints

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, cast
 
@@ -22,6 +23,7 @@ from mediaworker.core.effects import (
     Drain,
     Effect,
     EndAll,
+    Failed,
     Forgotten,
     Holding,
     LiveWorkers,
@@ -37,7 +39,7 @@ from mediaworker.io.rings import Ring
 from shared.contracts import Message
 from shared.errors import BusError
 from shared.jobs import enqueue_recording
-from shared.keys import LEASE_MS, REFRESH_MS
+from shared.keys import BEAT_MS, LEASE_MS, REFRESH_MS
 from shared.log import get_log
 from shared.registry import CallRecord, Role
 from shared.shell import Shell
@@ -53,6 +55,9 @@ RECORDED_LINGER_MS = 3_600_000
 """The event log of a recorded call waits for the job at most this long."""
 
 BUSY_HOLD_S = 1.0
+HURRY_S = 2.0
+"""An interrupted worker leaves after this, whoever did not answer; leases end what it could not say."""
+
 _ROLES: tuple[Role, ...] = ("stt", "llm", "tts")
 
 
@@ -113,7 +118,7 @@ class BusSide:
             await self._refresh()
 
     def calls(self) -> int:
-        return len(self.holdings) + len(self._releasing) + len(self._half_taped) + len(self._recordings)
+        return sum(self._waiting().values())
 
     # --- life
 
@@ -130,13 +135,30 @@ class BusSide:
             self._shell.spawn(self._drain(), "drain")
 
     def hurry(self) -> None:
-        """Ends every call now, then the worker; asked a second time, the worker goes at once."""
+        """Ends every call now, then the worker, within `HURRY_S`; asked a second time, the worker goes at once."""
         if self._drain_at is not None and self._drain_at <= time.monotonic():
             self._shell.stop()
             return
         self._drain_at = time.monotonic()
         self._shell.drain()
-        self._shell.spawn(self.give(EndAll("drain")), "end all")
+        self._shell.spawn(self._hurry(), "end all")
+
+    async def _hurry(self) -> None:
+        try:
+            async with asyncio.timeout(HURRY_S):
+                await self.give(EndAll("drain"))
+                while self.calls():
+                    await asyncio.sleep(BEAT_MS / 10_000)
+        except TimeoutError:
+            log.warning("left before everything was said", waiting=self._waiting())
+        self._shell.stop()
+
+    def _waiting(self) -> dict[str, int]:
+        """What `calls` is made of."""
+        return {
+            "calls": len(self.holdings), "releases": len(self._releasing),
+            "recordings": len(self._half_taped), "jobs": len(self._recordings),
+        }  # fmt: skip
 
     async def _drain(self) -> None:
         await self.give(Drain())
@@ -169,6 +191,11 @@ class BusSide:
 
     def _note(self, effect: Note) -> None:
         self._shell.log_event(effect.call_id, effect.kind, **effect.data)
+
+    def _failed(self, effect: Failed) -> None:
+        self._observe(Count("voicefarm_task_errors", ("call",)))
+        problem = "".join(traceback.format_exception(effect.error))
+        log.error("call failed", call_id=effect.call_id, problem=problem)
 
     def _figure(self, effect: Observe | Count) -> None:
         self._observe(effect)
@@ -208,6 +235,7 @@ class BusSide:
         Note: _note,
         Observe: _figure,
         Count: _figure,
+        Failed: _failed,
         Holding: _hold,
         Released: _released,
         PortFreed: _port_freed,

@@ -29,6 +29,10 @@ QUEUE_FRAMES = 50_000
 CHANNELS = 2
 FRAME_BYTES = FRAME_SAMPLES * CHANNELS * BYTES_PER_SAMPLE
 HEADER_BYTES = 44
+QUEUE_ITEMS = 100_000
+"""Begins, ends and batches of frames that wait for a disk that stands still; then no recording is begun."""
+CLOSE_S = 2.0
+"""A disk that stands still must not keep a process from its end."""
 _WAKE_S = 0.2
 _FLUSH_FRAMES = 50
 _LONGEST_GAP = 500
@@ -72,20 +76,27 @@ class _Tape:
 
 
 class Recorder:
-    """`begin`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by the writer thread, once per
-    finished recording, with an empty path where no file could be opened.
+    """`begin`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by either thread, once per
+    finished recording, with an empty path where there is no file.
     """
 
     def __init__(
-        self, directory: str, done: Callable[[str, str], None], queue_frames: int = QUEUE_FRAMES
+        self,
+        directory: str,
+        done: Callable[[str, str], None],
+        queue_frames: int = QUEUE_FRAMES,
+        queue_items: int = QUEUE_ITEMS,
     ) -> None:
         self._bound = queue_frames
+        self._items_bound = queue_items
         self._directory = directory
         self._done = done
         self._queue: deque[_Begin | _Frames | _Finish] = deque()
         self._queued_frames = 0
         self._taken_frames = 0
         self._numbers: dict[int, int] = {}
+        """Frames handed over, by row of a leg that is recorded."""
+        self._unrecorded: dict[int, str] = {}
         self._tapes: dict[int, _Tape] = {}
         self._rouse = threading.Event()
         self._closing = False
@@ -96,36 +107,43 @@ class Recorder:
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what is queued, finishes every file and ends the thread."""
+        """Writes what is queued, finishes every file and ends the thread; gives up after `CLOSE_S`."""
         self._closing = True
         self._rouse.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     # --- tick thread
 
     def begin(self, row: int, call_id: str) -> None:
+        if len(self._queue) >= self._items_bound:
+            self._unrecorded[row] = call_id
+            return
         self._numbers[row] = 0
         self._queue.append(_Begin(row, call_id))
         self._rouse.set()
 
     def frames(self, rows: npt.NDArray[np.int32], caller: Samples, sent: Samples) -> None:
         """One frame of every recorded leg; `caller` and `sent` are [L, S] of all legs."""
-        if not len(rows):
+        listed = [row for row in rows.tolist() if row in self._numbers]
+        if not listed:
             return
-        listed = rows.tolist()
-        numbers = [self._numbers.get(row, 0) for row in listed]
+        numbers = [self._numbers[row] for row in listed]
         for row, number in zip(listed, numbers, strict=True):
             self._numbers[row] = number + 1
-        if self._queued_frames - self._taken_frames > self._bound:
+        behind = self._queued_frames - self._taken_frames > self._bound
+        if behind or len(self._queue) >= self._items_bound:
             self.dropped_frames += len(listed)
             return
         stereo = np.empty((len(listed), FRAME_SAMPLES, CHANNELS), np.int16)
-        stereo[:, :, 0] = caller[rows]
-        stereo[:, :, 1] = sent[rows]
+        stereo[:, :, 0] = caller[listed]
+        stereo[:, :, 1] = sent[listed]
         self._queued_frames += len(listed)
         self._queue.append(_Frames(listed, numbers, stereo))
 
     def finish(self, row: int) -> None:
+        if row in self._unrecorded:
+            self._done(self._unrecorded.pop(row), "")
+            return
         self._numbers.pop(row, None)
         self._queue.append(_Finish(row))
         self._rouse.set()
@@ -133,7 +151,6 @@ class Recorder:
     # --- writer thread
 
     def _run(self) -> None:
-        os.makedirs(self._directory, exist_ok=True)
         while not self._closing or self._queue:
             self._rouse.wait(_WAKE_S)
             self._rouse.clear()
@@ -158,6 +175,7 @@ class Recorder:
         path = os.path.join(self._directory, f"{item.call_id}.wav")
         fd = -1
         try:
+            os.makedirs(self._directory, exist_ok=True)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             os.write(fd, wav_header(0))
         except OSError:

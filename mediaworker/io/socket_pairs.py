@@ -54,7 +54,7 @@ class SocketPairs(ABC):
     # --- a pair's life
 
     def bind_pair(self, port: int, row: int) -> None:
-        """Binds RTP `port` and RTCP `port` + 1 for a row; raises Refused("port_busy") when a stranger has one."""
+        """Binds RTP `port` and RTCP `port` + 1 for a row; raises Refused: "port_busy" when a stranger has one, "full"."""
         rtp = self._bound(port)
         try:
             rtcp = self._bound(port + 1)
@@ -83,7 +83,10 @@ class SocketPairs(ABC):
         self._rtcp_ready.close()
 
     def _bound(self, port: int) -> socket.socket:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError as error:  # no file descriptor is left: the port is not at fault
+            raise Refused("full", str(error)) from error
         bound.settimeout(0)
         try:
             bound.bind((self._host, port))

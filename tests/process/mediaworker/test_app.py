@@ -1,5 +1,6 @@
 """The process as a whole: what it says to a wrong configuration, and how workers of a host share the ports."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,19 @@ async def test_two_workers_of_a_host_share_its_ports(redis_url: str, tmp_path: P
             call = await placed.call("echo")
             assert call.placement.port in ports
             await eventually(lambda: len(call.peer.heard) > 5)
+
+
+async def test_a_worker_allows_itself_the_files_that_its_capacity_needs(
+    redis_url: str, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with media_worker(redis_url, tmp_path, MEDIA__CAPACITY="300") as process:
+            async with front(redis_url) as placed:
+                await placed.media()
+            limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (files,) = [line.split() for line in limits if line.startswith("Max open files")]
+    assert int(files[3]) >= min(hard, 3 * 300)

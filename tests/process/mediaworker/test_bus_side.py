@@ -15,6 +15,7 @@ from mediaworker.core.effects import (
     Count,
     Drain,
     EndAll,
+    Failed,
     Forgotten,
     Holding,
     LiveWorkers,
@@ -26,7 +27,7 @@ from mediaworker.core.effects import (
     SendAudio,
 )
 from mediaworker.core.ports import Ports
-from mediaworker.io.bus_side import BusSide
+from mediaworker.io.bus_side import HURRY_S, BusSide
 from mediaworker.io.rings import Ring
 from shared.config import Config, MediaConfig, OpsConfig, RedisConfig
 from shared.contracts import MediaAnswer, PcmToStt, SttDetach, decode
@@ -233,6 +234,7 @@ async def test_draining_gives_the_grace_and_then_ends_all(redis_url: str) -> Non
 
 async def test_an_interrupt_ends_all_now_and_a_second_one_the_worker(redis_url: str) -> None:
     desk = Desk(redis_url)
+    desk.side.carry_out([holding("c1", 21_000)])
     desk.side.drain()
     desk.side.hurry()
     await eventually(lambda: EndAll("drain") in desk.given())
@@ -264,3 +266,30 @@ async def test_without_redis_a_beat_is_an_error_and_nothing_is_lost(redis_url: s
     with pytest.raises(BusError):
         await desk.side.on_beat(forgotten=False)
     assert desk.ports.counts()["quarantined"] == 1
+
+
+async def test_an_interrupted_worker_leaves_though_a_release_cannot_be_said(redis_url: str) -> None:
+    desk = Desk("redis://127.0.0.1:1/0")
+    desk.side.carry_out([holding("c1", 21_000), Released(3, "c1", 21_000, recorded=False)])
+    desk.side.hurry()
+    await asyncio.wait_for(desk.shell._stop.wait(), HURRY_S + 3.0)
+    assert desk.side.calls() == 1
+
+
+async def test_an_interrupted_worker_leaves_as_soon_as_its_calls_have_ended(desk: Desk) -> None:
+    held = await desk.reserve()
+    desk.side.carry_out([held])
+    begun = time.monotonic()
+    desk.side.hurry()
+    await eventually(lambda: EndAll("drain") in desk.given())
+    desk.side.carry_out([Released(3, "c1", held.port, recorded=False)])
+    await asyncio.wait_for(desk.shell._stop.wait(), HURRY_S)
+    assert time.monotonic() - begun < HURRY_S
+
+
+async def test_a_call_that_broke_is_counted_and_written_down(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.side.carry_out([Failed("c1", TypeError("unforeseen"))])
+    assert desk.seen == [Count("voicefarm_task_errors", ("call",))]
+    assert "call failed" in caplog.text

@@ -1,5 +1,6 @@
 """Real sockets on loopback: pairs, sources, kernel times, peers that are gone."""
 
+import resource
 import socket
 import sys
 import time
@@ -261,3 +262,20 @@ def test_the_best_sockets_of_this_machine_are_taken():
     sockets = open_sockets(Engine(2, phases=1), "127.0.0.1")
     assert isinstance(sockets, MediaSockets if sys.platform == "linux" else PortableSockets)
     sockets.close_all()
+
+
+def test_without_a_file_descriptor_left_the_leg_is_refused_and_the_port_is_not_at_fault():
+    bed = Bed()
+    row = bed.engine.open(leg_setup(), time.monotonic_ns())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with udp() as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, hard))
+        try:
+            with pytest.raises(Refused) as refused:
+                bed.sockets.bind_pair(bed.port, row)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert refused.value.reason == "full"
+    bed.sockets.bind_pair(bed.port, row)
+    assert len(bed.sockets) == 1
+    bed.sockets.close_all()

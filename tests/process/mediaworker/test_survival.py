@@ -128,6 +128,11 @@ async def test_rtp_goes_on_while_redis_restarts_and_the_registry_is_written_agai
                         )
 
                     await eventually(is_restored)
+
+                    async def are_offered() -> bool:
+                        return bool(await placed.registry.free_ports(worker_id))
+
+                    await eventually(are_offered)
                     offered = await placed.registry.free_ports(worker_id)
                     assert len(offered) == PORT_PAIRS - 2
                     assert not {echo.placement.port, agent.placement.port} & set(offered)

@@ -1,6 +1,6 @@
 import pytest
 
-from mediaworker.core.dtmf import LOST_NS, DtmfReceiver
+from mediaworker.core.dtmf import LOST_NS, STRAGGLER_NS, DtmfReceiver
 from mediaworker.core.legs import DtmfEvent
 
 pytestmark = pytest.mark.unit
@@ -62,3 +62,21 @@ def test_a_closed_leg_reports_nothing():
     receiver.forget(0)
     receiver.forget(0)
     assert receiver.take(10 * LOST_NS) == []
+
+
+def test_another_stream_s_keys_are_not_taken_for_stragglers():
+    receiver = DtmfReceiver()
+    receiver.packet(0, 0x8000_0000, event(1, 400), 0)
+    receiver.restart(0)
+    receiver.packet(0, 100, event(2, 400, end=True), 0)
+    assert [found.digit for found in receiver.take(0)] == ["1", "2"]
+    receiver.restart(3)
+    assert receiver.take(0) == []
+
+
+def test_a_stream_that_was_numbered_anew_is_heard_after_a_while():
+    receiver = DtmfReceiver()
+    receiver.packet(0, 0x8000_0000, event(1, 400, end=True), 0)
+    receiver.packet(0, 100, event(2, 400, end=True), STRAGGLER_NS - 1)
+    receiver.packet(0, 100, event(3, 400, end=True), STRAGGLER_NS)
+    assert [found.digit for found in receiver.take(0)] == ["1", "3"]

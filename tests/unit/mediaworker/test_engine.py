@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mediaworker.core.engine import PHASE_FILL, Engine
+from mediaworker.core.engine import HOLD_TIMEOUT_NS, PHASE_FILL, Engine
 from mediaworker.core.legs import DtmfEvent, Heard, Speech
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
@@ -285,6 +285,18 @@ def test_a_reinvite_pins_anew():
     assert caller.engine.stats(caller.row).packets_in == 6
 
 
+def test_keys_are_heard_after_the_stream_changed_whatever_its_time():
+    caller = Caller(engine(), leg_setup(dtmf_payload_type=101))
+    for ssrc, stamp in ((77, 0xC000_0000), (78, 0x4000_0000)):
+        caller.ssrc, caller.stamp = ssrc, stamp
+        caller.say(tone(250, 800))
+        press = rtp(caller.seq, caller.stamp, b"\4\x8a\1\xe0", ssrc=ssrc, kind=101)
+        caller.seq += 1
+        caller.arrive(press)
+        caller.tick(12)
+    assert [key.digit for result in caller.results for key in result.dtmf] == ["4", "4"]
+
+
 def test_what_is_refused_is_counted_by_reason():
     caller = Caller(engine(), leg_setup(dtmf_payload_type=101))
     caller.say(tone(250, 800))
@@ -435,6 +447,28 @@ def test_a_leg_that_never_sent_and_one_that_stopped_are_told_once():
         lost += [(gone.row, gone.reason, index // 50) for gone in media.tick(index * TICK_NS).lost]
     assert lost == [(silent.row, "rtp_never", 2), (stopped.row, "rtp_timeout", 3)]
     assert held.row not in {row for row, _, _ in lost}
+
+
+def test_a_caller_who_held_us_long_is_not_lost_for_it_and_owes_packets_once_back():
+    media = engine(rtp_timeout_s=3.0)
+    caller = Caller(media, leg_setup())
+    caller.say(tone(300, 1_600))
+    held = MediaFormat(codec="PCMU", payload_type=0, direction="recvonly")
+    media.update(caller.row, caller.setup.remote, held)
+    caller.tick(10 * 50)
+    media.update(caller.row, caller.setup.remote, caller.setup.format)
+    caller.tick(2 * 50)
+    assert [gone for result in caller.results for gone in result.lost] == []
+    caller.tick(2 * 50)
+    assert [gone.reason for result in caller.results for gone in result.lost] == ["rtp_timeout"]
+
+
+def test_a_caller_who_holds_us_for_ever_is_lost_at_last():
+    media = engine(rtp_timeout_s=3.0)
+    caller = Caller(media, leg_setup(direction="recvonly"))
+    caller.now_ns += HOLD_TIMEOUT_NS
+    caller.tick(50)
+    assert [gone.reason for result in caller.results for gone in result.lost] == ["rtp_never"]
 
 
 # --- figures

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mediaworker.core.effects import Count, Drain, EndAll, PortFreed, Released
+from mediaworker.core.effects import Count, Drain, EndAll, Failed, PortFreed, Released
 from mediaworker.core.exchange import ACK_LIMIT_NS, ANSWERS_KEPT
 from mediaworker.core.legs import LegLost
 from shared.contracts import (
@@ -13,6 +13,7 @@ from shared.contracts import (
     MediaStart,
     MediaUpdate,
     PcmToMedia,
+    ReplyFrame,
     RtpEndpoint,
     SttDetach,
 )
@@ -86,7 +87,12 @@ def test_a_full_worker_refuses() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"remote": RtpEndpoint(host="not an address", rtp_port=1)}, {"media_cidrs": ["1.2.3.4/99"]}]
+    "bad",
+    [
+        {"remote": RtpEndpoint(host="not an address", rtp_port=1)},
+        {"remote": RtpEndpoint(host="192.0.2.1", rtp_port=4_000, rtcp_port=70_000)},
+        {"media_cidrs": ["1.2.3.4/99"]},
+    ],
 )
 def test_a_leg_that_cannot_be_is_refused(bad: dict[str, object]) -> None:
     bench = Bench()
@@ -217,3 +223,41 @@ def test_answers_are_remembered_within_a_bound() -> None:
     for number in range(ANSWERS_KEPT + 5):
         bench.do(close("x", f"m{number}"))
     assert len(bench.exchange._answers) == ANSWERS_KEPT
+
+
+# --- the border of a call (I9)
+
+
+def broken_audio(call_id: str) -> PcmToMedia:
+    """A frame that no code of ours foresees: its audio is no bytes."""
+    return PcmToMedia(rate_hz=8_000, frames=[ReplyFrame(call_id, 0, 0, 0, None, last=True)])  # type: ignore[arg-type]
+
+
+def test_what_goes_wrong_in_a_call_ends_it_and_no_neighbour() -> None:
+    bench = Bench()
+    row = bench.open("c1", record=True)
+    bench.open("c2", port=20_002)
+    effects = bench.do(broken_audio("c1"))
+    (failed,) = [effect for effect in effects if isinstance(effect, Failed)]
+    assert failed.call_id == "c1"
+    assert isinstance(failed.error, TypeError)
+    (ended,) = sent(effects, MediaEnded, "front.1")
+    assert (ended.call_id, ended.reason) == ("c1", "error")
+    assert [e for e in effects if isinstance(e, Released)] == [Released(row, "c1", 20_000, recorded=True)]
+    assert list(bench.wire.bound.values()) == [20_002]
+    assert bench.tape.finished == ["c1"]
+    assert bench.exchange.call("c2") is not None
+    assert bench.reply(0, call_id="c2") == [], "the neighbour is played"
+
+
+def test_a_call_that_breaks_again_while_it_ends_is_gone_all_the_same() -> None:
+    bench = Bench()
+    bench.open("c1")
+    call = bench.exchange.call("c1")
+    assert call is not None
+    call.started_ns = None  # type: ignore[assignment]  # closing subtracts it
+    effects = bench.do(close("c1"))
+    assert [effect.call_id for effect in effects if isinstance(effect, Failed)] == ["c1"]
+    assert len(bench.exchange) == 0
+    assert bench.wire.bound == {}
+    assert bench.tick(2) == []

@@ -1,6 +1,8 @@
 """Recordings: both sides in time, a header that is always true, a disk that does not keep up."""
 
+import os
 import resource
+import time
 import wave
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from mediaworker.io import recorder
-from mediaworker.io.recorder import FRAME_BYTES, HEADER_BYTES, Recorder, wav_header
+from mediaworker.io.recorder import CLOSE_S, FRAME_BYTES, HEADER_BYTES, Recorder, wav_header
 
 pytestmark = pytest.mark.unit
 
@@ -144,3 +146,38 @@ def test_finishing_what_was_never_begun_is_nothing(tmp_path: Path) -> None:
     desk.recorder.finish(1)
     desk.settle()
     assert desk.done == []
+
+
+def test_a_disk_that_stands_still_is_not_waited_for_and_gets_no_more_than_the_bound(tmp_path: Path) -> None:
+    done: list[tuple[str, str]] = []
+    stalled = Recorder(str(tmp_path), lambda call_id, path: done.append((call_id, path)), queue_items=3)
+    for number in range(1_000):
+        stalled.begin(number % 4, f"c{number}")
+        stalled.frames(np.array([number % 4], np.int32), SILENT, SILENT)
+        if number >= 4:
+            stalled.finish(number % 4)
+    assert len(stalled._queue) <= 3 + 4, "the ends of what was begun always fit"
+    assert done[-1] == ("c999", ""), "a call that is not recorded is not waited for"
+
+
+def test_a_directory_that_cannot_be_made_costs_the_recording_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    desk = Desk(tmp_path / "file" / "recordings")
+    desk.recorder.begin(0, "c")
+    desk.frame(0)
+    desk.recorder.finish(0)
+    desk.settle()
+    assert desk.done == [("c", "")]
+
+
+def test_closing_gives_up_on_a_disk_that_stands_still(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.wav")  # opening it for writing waits for a reader
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.recorder.start()
+    begun = time.monotonic()
+    desk.recorder.close()
+    assert time.monotonic() - begun < CLOSE_S + 2.0
+    with open(tmp_path / "c.wav", "rb"):
+        desk.recorder._thread.join(10)
+    assert not desk.recorder._thread.is_alive()

@@ -30,7 +30,8 @@ class Bed:
         rows.ssrc[0] = int.from_bytes((77).to_bytes(4, "big"), "little")
         rows.pinned[0] = True
         rows.jitter_ns[0] = 2_000_000
-        self.reports.address(0, RtpEndpoint(host=HOST, rtp_port=4_000, rtcp_port=rtcp_port))
+        remote = RtpEndpoint(host=HOST, rtp_port=4_000, rtcp_port=rtcp_port)
+        self.rows.rtcp_to[0] = self.reports.address(remote)
         self.reports.start(0, 0)
 
     def due(self, now_ns: int) -> list[rtcp.Report]:
