@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_PARTS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^;"]+|[;"]')
 
 
 class BadAddress(ValueError):
@@ -48,10 +48,28 @@ class Via(NamedTuple):
         return self.params.get("branch", "")
 
 
+def split_params(text: str) -> list[str]:
+    """Text between semicolons that stand in no quoted string, in one pass: 16 kB of open quotes cost no more than others."""
+    if '"' not in text:
+        return text.split(";")
+    parts: list[str] = []
+    pieces: list[str] = []
+    for match in _PIECE.finditer(text):  # lazily: the scan for the end of an open quote is made once
+        piece = match[0]
+        if piece == '"':
+            raise BadAddress("quote without its end")
+        if piece == ";":
+            parts.append("".join(pieces))
+            pieces = []
+        else:
+            pieces.append(piece)
+    return [*parts, "".join(pieces)]
+
+
 def parse_params(text: str) -> dict[str, str]:
     """`;a=b;c` as a dictionary with names in lower case; a parameter given twice is an error."""
     params: dict[str, str] = {}
-    for part in _PARTS.findall(text):
+    for part in split_params(text):
         name, _, value = part.strip().partition("=")
         name = name.strip().lower()
         if not name:
@@ -114,7 +132,7 @@ def parse_name_addr(text: str) -> NameAddr:
 def parse_via(text: str) -> Via:
     """`SIP/2.0/UDP host:port;branch=...`; the port defaults to 5060."""
     sent, _, params = text.partition(";")
-    protocol, _, sent_by = re.sub(r"\s*/\s*", "/", sent.strip()).partition(" ")
+    protocol, _, sent_by = "/".join(part.strip() for part in sent.split("/")).partition(" ")
     if not re.fullmatch(r"SIP/2\.0/[A-Za-z0-9+.-]+", protocol, re.IGNORECASE):
         raise BadAddress(f"Via {text!r}")
     host, port = parse_host(sent_by)

@@ -27,6 +27,11 @@ def session_description(request: Request) -> str | None:
     raise BadMessage(415, "Unsupported Media Type")
 
 
+def taken_instead(error: BadMessage) -> list[tuple[str, str]]:
+    """What a 415 must say (section 21.4.13)."""
+    return [("Accept", SDP), ("Accept-Encoding", "identity")] if error.code == 415 else []
+
+
 def _media_type(text: str) -> str:
     return text.partition(";")[0].strip().lower().replace(" ", "")
 

@@ -3,10 +3,10 @@
 The lease of media (`lease.LEASE`) is a third, independent table: `calls.Calls` couples them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.contracts import AppSpec, EndReason
+from shared.contracts import AppSpec, EndReason, MediaStart, MediaUpdate
 from sipfront.core import lease as leases
 from sipfront.core.dialog import Dialog
 from sipfront.core.effects import Peer, Place
@@ -29,6 +29,7 @@ class State(StrEnum):
 class Event(StrEnum):
     READY = "ready"  # the leg is open
     FAILED = "failed"  # it cannot be had
+    SLOW = "slow"  # neither came soon
     CANCEL = "cancel"
     ACK = "ack"
     NO_ACK = "no ack"
@@ -39,6 +40,7 @@ class Event(StrEnum):
 
 class Act(StrEnum):
     ANSWER = "answer"
+    RING = "ring"
     REFUSE = "refuse"
     TERMINATE = "terminate"  # 487 to the INVITE
     START = "start"  # media may flow
@@ -54,6 +56,7 @@ _S, _E, _A = State, Event, Act
 CALL: Table[State, Event, Act] = {
     _S.INVITED: {
         _E.READY: (_S.ANSWERED, (_A.ANSWER,)),
+        _E.SLOW: (_S.INVITED, (_A.RING,)),
         _E.FAILED: (_S.OVER, (_A.REFUSE, _A.OVER)),
         _E.CANCEL: (_S.OVER, (_A.TERMINATE, _A.GIVE_UP, _A.OVER)),
         _E.BYE: (_S.OVER, (_A.CONFIRM_BYE, _A.TERMINATE, _A.GIVE_UP, _A.OVER)),
@@ -180,7 +183,8 @@ class Call:
     talk: Talk = Talk.SETTLED
     tries: int = 1
     place: Place | None = None
-    reason: EndReason = "error"
+    reason: EndReason | None = None
+    """Why it ended, None while it goes on: the first reason is the one that counts."""
     refusal: tuple[int, str, str] = (503, "", "")
     """Code, phrase and detail for a call that cannot be had."""
     awaited: str = ""
@@ -192,8 +196,15 @@ class Call:
     reinvite: ServerTransaction | None = None
     proposed: Agreement | None = None
     """What a re-INVITE would change `agreement` to."""
-    vital_ids: tuple[str, ...] = ()
-    """msg_ids of messages without which there is no call: MediaStart, and the update that an ACK brought."""
+    close_tries: int = 0
+    vital: dict[str, MediaStart | MediaUpdate] = field(default_factory=dict)
+    """Unanswered messages without which there is no call: MediaStart, and the update that an ACK brought."""
+    vital_wait_ns: int = 0
+    """The present wait for their answers; 0 before the first."""
     bye: ServerTransaction | None = None
     ack: Request | None = None
     answered_ns: int | None = None
+
+    @property
+    def end_reason(self) -> EndReason:
+        return self.reason or "error"

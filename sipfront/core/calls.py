@@ -16,7 +16,7 @@ from sipfront.core.desk import Desk
 from sipfront.core.dialog import DialogKey
 from sipfront.core.effects import Control, Count, LogEvent, MarkAnswered, Note, Observe, Place, Release
 from sipfront.core.fsm import step
-from sipfront.core.lease import LEASE, RESERVE_TRIES
+from sipfront.core.lease import CLOSE_TRIES, LEASE, RESERVE_TRIES
 from sipfront.core.media_messages import (
     close_message,
     open_message,
@@ -25,11 +25,20 @@ from sipfront.core.media_messages import (
     update_message,
 )
 from sipfront.core.message import Request
-from sipfront.core.renegotiation import Renegotiation, Repeater, answer_headers, answer_in, our_description
+from sipfront.core.renegotiation import (
+    Renegotiation,
+    Repeater,
+    answer_headers,
+    answer_in,
+    dialog_headers,
+    our_description,
+)
 from sipfront.core.timers import Due
 from sipfront.core.transaction import ServerTransaction
 
-_TIMERS = ("lease", "2xx", "ack", "max", "talk")
+_TIMERS = ("lease", "2xx", "ack", "max", "talk", "ring", "start")
+_VITAL_TRIES = 4
+"""How often MediaStart is sent, each wait twice the last: Redis may have lost it, and a caller would hear nothing for ever."""
 
 
 class Calls:
@@ -74,9 +83,13 @@ class Calls:
         self._invites[call.invite.key] = call.call_id
         self._desk.out.append(reservation(call, self._desk.settings))
         self._wait(call, now_ns)
+        self._desk.timers.set(Due("call", call.call_id, "ring"), now_ns + self._desk.settings.ring_after_ns)
 
     def reinvite(self, call: Call, txn: ServerTransaction, now_ns: int) -> None:
         """A re-INVITE with a CSeq in order."""
+        if call.state is State.INVITED:  # in an early dialog (section 14.2)
+            self._desk.answer(txn, 500, now_ns, extra=[("Retry-After", "1")])
+            return
         if call.state is not State.CONFIRMED:
             self._desk.answer(txn, 491 if call.state is State.ANSWERED else 481, now_ns)
             return
@@ -94,7 +107,10 @@ class Calls:
     def cancel(self, call: Call, txn: ServerTransaction, now_ns: int) -> None:
         """A CANCEL of the transaction `txn`, which may be a re-INVITE's."""
         if txn is call.invite:
-            self._set_reason(call, "cancel")
+            if (
+                call.state is State.INVITED
+            ):  # else it crossed our answer, and something else will end the call
+                self._set_reason(call, "cancel")
             self._event(call, Event.CANCEL, now_ns)
         elif self._desk.transactions.unanswered(txn):
             self.talks.event(call, TalkEvent.CANCEL, now_ns)
@@ -140,8 +156,8 @@ class Calls:
         elif message.msg_id == call.update_id and message.msg_id:
             call.update_id = ""
             self.talks.event(call, TalkEvent.UPDATED if message.ok else TalkEvent.DENIED, now_ns)
-        elif message.msg_id in call.vital_ids and not message.ok:
-            self.media_ended(MediaEnded(msg_id="", call_id=call.call_id, reason="error"), now_ns)
+        elif call.vital.pop(message.msg_id, None):
+            self._vital_answered(call, ok=message.ok, now_ns=now_ns)
 
     def media_ended(self, message: MediaEnded, now_ns: int) -> None:
         """The media worker ended a leg by itself."""
@@ -172,10 +188,11 @@ class Calls:
             self._set_reason(call, "no_ack")
             self._event(call, Event.NO_ACK, now_ns)
         elif name == "lease":
-            if call.lease is not lease.State.CLOSING:
-                call.refusal = (503, "", "media_timeout")
-                self._set_reason(call, "setup_failed")
-            self._media(call, lease.Event.LATE, now_ns)
+            self._lease_late(call, now_ns)
+        elif name == "start":
+            self._vital_late(call, now_ns)
+        elif name == "ring":
+            self._event(call, Event.SLOW, now_ns)
         elif name == "talk":
             self.talks.event(call, TalkEvent.LATE, now_ns)
         else:
@@ -197,7 +214,7 @@ class Calls:
 
     def _call_acts(self) -> dict[Act, Callable[[Call, int], None]]:
         return {
-            Act.ANSWER: self._answer, Act.REFUSE: self._refuse, Act.TERMINATE: self._terminate,
+            Act.ANSWER: self._answer, Act.RING: self._ring, Act.REFUSE: self._refuse, Act.TERMINATE: self._terminate,
             Act.START: self._start, Act.CONFIRM_BYE: self._confirm_bye, Act.SAY_BYE: self._say_bye,
             Act.CEASE: self._cease, Act.OVER: self._over,
             Act.GIVE_UP: lambda call, now: self._media(call, lease.Event.GIVE_UP, now),
@@ -206,7 +223,7 @@ class Calls:
     def _media_acts(self) -> dict[lease.Act, Callable[[Call, int], None]]:
         return {
             lease.Act.OPEN: self._open, lease.Act.AGAIN: self._again, lease.Act.CLOSE: self._close,
-            lease.Act.RELEASE: self._release, lease.Act.RETURN: self._return,
+            lease.Act.REPEAT: self._close_again, lease.Act.RELEASE: self._release, lease.Act.RETURN: self._return,
             lease.Act.READY: lambda call, now: self._event(call, Event.READY, now),
             lease.Act.FAILED: lambda call, now: self._event_if_invited(call, Event.FAILED, now),
             lease.Act.OVER: lambda call, now: self._event(call, Event.END, now),
@@ -215,7 +232,12 @@ class Calls:
 
     # --- signalling
 
+    def _ring(self, call: Call, now_ns: int) -> None:
+        extra = dialog_headers(self._desk, call)
+        self._desk.answer(call.invite, 180, now_ns, to_tag=call.dialog.local_tag, extra=extra)
+
     def _answer(self, call: Call, now_ns: int) -> None:
+        self._desk.timers.cancel(Due("call", call.call_id, "ring"))
         call.answered_ns = now_ns
         body = our_description(call, call.agreement)
         data = self._desk.answer(
@@ -229,7 +251,7 @@ class Calls:
         self._repeater.begin(call, call.invite, data, now_ns)
         self._desk.timers.set(Due("call", call.call_id, "max"), now_ns + self._desk.settings.max_call_ns)
         self._desk.out.append(MarkAnswered(call.call_id))
-        self._note(call, "call answered")
+        self._note(call, "call answered", state=str(call.state))
 
     def _refuse(self, call: Call, now_ns: int) -> None:
         code, phrase, detail = call.refusal
@@ -250,6 +272,7 @@ class Calls:
         phrase: str = "",
         extra: list[tuple[str, str]] | None = None,
     ) -> None:
+        self._desk.timers.cancel(Due("call", call.call_id, "ring"))
         headers = [*(extra or []), ("X-Call-ID", call.call_id)]
         self._desk.answer(
             call.invite, code, now_ns, to_tag=call.dialog.local_tag, phrase=phrase, extra=headers
@@ -270,8 +293,34 @@ class Calls:
                 update_message(call, settings, self._desk.mint.token(), answer.remote, answer.format)
             )
         messages.append(start_message(call, settings, self._desk.mint.token()))
-        call.vital_ids = tuple(message.msg_id for message in messages)
-        self._desk.out += [Control(call.place.worker, message) for message in messages]
+        call.vital = {message.msg_id: message for message in messages}
+        self._tell_vital(call, now_ns)
+
+    def _tell_vital(self, call: Call, now_ns: int) -> None:
+        """Sends what is unanswered, under the same ids: a worker that has acted on it only answers again."""
+        if call.place:
+            self._desk.out += [Control(call.place.worker, message) for message in call.vital.values()]
+        call.vital_wait_ns = 2 * call.vital_wait_ns or self._desk.settings.answer_wait_ns
+        self._desk.timers.set(Due("call", call.call_id, "start"), now_ns + call.vital_wait_ns)
+
+    def _vital_answered(self, call: Call, *, ok: bool, now_ns: int) -> None:
+        if not ok:
+            self._vital_failed(call, now_ns)
+        elif not call.vital:
+            self._desk.timers.cancel(Due("call", call.call_id, "start"))
+
+    def _vital_late(self, call: Call, now_ns: int) -> None:
+        if call.vital_wait_ns < self._desk.settings.answer_wait_ns << (_VITAL_TRIES - 1):
+            self._tell_vital(call, now_ns)
+        else:
+            self._vital_failed(call, now_ns)
+
+    def _drop_vital(self, call: Call) -> None:
+        call.vital.clear()
+        self._desk.timers.cancel(Due("call", call.call_id, "start"))
+
+    def _vital_failed(self, call: Call, now_ns: int) -> None:
+        self.media_ended(MediaEnded(msg_id="", call_id=call.call_id, reason="error"), now_ns)
 
     def _confirm_bye(self, call: Call, now_ns: int) -> None:
         if call.bye:
@@ -281,7 +330,11 @@ class Calls:
         branch = self._desk.mint.token()
         hop = dialogs.next_hop(call.dialog, self._desk.settings.allowed)
         call.dialog, data = dialogs.compose_request(
-            call.dialog, "BYE", branch, self._desk.sent_by(call.local_host), [("Reason", _why(call.reason))]
+            call.dialog,
+            "BYE",
+            branch,
+            self._desk.sent_by(call.local_host),
+            [("Reason", _why(call.end_reason))],
         )
         self._desk.transactions.request("BYE", branch, data, hop, call.call_id, now_ns)
 
@@ -293,11 +346,11 @@ class Calls:
     def _over(self, call: Call, now_ns: int) -> None:
         self._dialogs.pop(call.dialog.key, None)
         self._desk.timers.cancel(Due("call", call.call_id, "max"))
-        self._desk.out.append(Count("voicefarm_calls", call.reason))
+        self._desk.out.append(Count("voicefarm_calls", call.end_reason))
         if call.answered_ns is not None:
             seconds = (now_ns - call.answered_ns) / NS_PER_S
             self._desk.out.append(Observe("voicefarm_call_duration_seconds", seconds))
-        self._note(call, "call over")
+        self._note(call, "call over", reason=call.end_reason)
 
     # --- media
 
@@ -318,6 +371,15 @@ class Calls:
         self._set_reason(call, "setup_failed")
         self._media(call, lease.Event.DENIED, now_ns)
 
+    def _lease_late(self, call: Call, now_ns: int) -> None:
+        """Nobody answered in time: neither the registry nor the media worker."""
+        closing = call.lease is lease.State.CLOSING
+        if not closing:
+            call.refusal = (503, "", "media_timeout")
+            self._set_reason(call, "setup_failed")
+        again = closing and call.close_tries + 1 < CLOSE_TRIES
+        self._media(call, lease.Event.SILENT if again else lease.Event.LATE, now_ns)
+
     def _open(self, call: Call, _now_ns: int) -> None:
         call.awaited = self._desk.mint.token()
         if call.place:
@@ -330,6 +392,14 @@ class Calls:
 
     def _close(self, call: Call, _now_ns: int) -> None:
         call.awaited = self._desk.mint.token()
+        self._drop_vital(call)
+        self._tell_close(call)
+
+    def _close_again(self, call: Call, _now_ns: int) -> None:
+        call.close_tries += 1
+        self._tell_close(call)
+
+    def _tell_close(self, call: Call) -> None:
         if call.place:
             message = close_message(call, self._desk.settings, call.awaited)
             self._desk.out.append(Control(call.place.worker, message))
@@ -342,6 +412,7 @@ class Calls:
 
     def _lost(self, call: Call, now_ns: int) -> None:
         """Its worker cannot say so any more: the event log is closed by us."""
+        self._drop_vital(call)
         began = call.started_ns if call.answered_ns is None else call.answered_ns
         data = {"reason": "error", "duration_ms": (now_ns - began) // 1_000_000}
         self._desk.out.append(LogEvent(call.call_id, "call.ended", data))
@@ -362,9 +433,7 @@ class Calls:
             self._event(call, event, now_ns)
 
     def _set_reason(self, call: Call, reason: EndReason) -> None:
-        """The first reason is the one that counts."""
-        if call.reason == "error":
-            call.reason = reason
+        call.reason = call.reason or reason
 
     def _forget_if_done(self, call: Call) -> None:
         if call.state is not State.OVER or call.lease is not lease.State.GONE:
@@ -377,12 +446,11 @@ class Calls:
             if txn:
                 self._invites.pop(txn.key, None)
 
-    def _note(self, call: Call, event: str) -> None:
+    def _note(self, call: Call, event: str, **more: str) -> None:
         who = call.identity
         fields = {
             "call_id": call.call_id, "room": who.room_id, "tenant": who.tenant, "app": call.app.kind,
-            "media": call.place.worker if call.place else "", "reason": call.reason,
-            "state": str(call.state),
+            "media": call.place.worker if call.place else "", **more,
         }  # fmt: skip
         self._desk.out.append(Note(event, fields))
 

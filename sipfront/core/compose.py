@@ -4,17 +4,16 @@ Values go through aiosipua's header dictionary, which refuses line breaks; the l
 changes the case of X- names, which people grep for.
 """
 
-import re
 from collections.abc import Iterable
 
 from aiosipua.headers import CaseInsensitiveDict
 
-from sipfront.core.address import bracketed
+from sipfront.core.address import BadAddress, bracketed, split_params
 from sipfront.core.effects import Peer
 from sipfront.core.message import Request
 
 PHRASES = {
-    100: "Trying", 200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    100: "Trying", 180: "Ringing", 200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
     408: "Request Timeout", 415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension",
     481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 487: "Request Terminated",
     488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented",
@@ -24,9 +23,7 @@ PHRASES = {
 SERVER = "voicefarm"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
 
-_OURS_TO_SAY = re.compile(
-    r";\s*(?:rport|received)\s*(?:=\s*(?:\[[^\]]*\]|[^;\s]*))?\s*(?=[;,]|$)", re.IGNORECASE
-)
+_OURS_TO_SAY = frozenset({"rport", "received"})
 
 Headers = Iterable[tuple[str, str]]
 
@@ -46,10 +43,14 @@ def stamped_via(via: str, source: Peer) -> str:
 
     A claim believed would send our answers to a third host (FACTS section 1).
     """
-    clean = _OURS_TO_SAY.sub("", via)
-    asked = re.search(r";\s*rport\s*(?:[;=]|$)", via, re.IGNORECASE)
-    rport = f";rport={source[1]}" if asked else ""
-    return f"{clean};received={source[0]}{rport}"
+    try:
+        sent, *params = split_params(via)
+    except BadAddress:  # of a message that is refused for it
+        sent, *params = via.split(";")
+    names = [param.partition("=")[0].strip().lower() for param in params]
+    kept = [param for param, name in zip(params, names, strict=True) if name not in _OURS_TO_SAY]
+    rport = [f"rport={source[1]}"] if "rport" in names else []
+    return ";".join([sent, *kept, f"received={source[0]}", *rport])
 
 
 def response(

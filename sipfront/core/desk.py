@@ -13,6 +13,10 @@ from sipfront.core.timers import TimerQueue
 from sipfront.core.transaction import ServerTransaction
 from sipfront.core.transactions import Transactions
 
+SERVED = frozenset({"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO"})
+KNOWN = SERVED | {"REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "UPDATE"}
+"""Methods of the RFCs; others are answered 501, known ones that we do not serve 405 (section 8.2.1)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -31,6 +35,9 @@ class Settings:
     answer_wait_ns: int = 2_000 * NS_PER_MS
     close_wait_ns: int = 4_000 * NS_PER_MS
     """How long a media worker may take to close a leg before we release it: longer than its lease."""
+    ring_after_ns: int = 500 * NS_PER_MS
+    """A set-up that takes longer is told to the caller with 180: a machine that answers at once needs none, silence for
+    seconds makes people hang up."""
     max_call_ns: int = 14_400 * NS_PER_S
 
 
@@ -58,7 +65,8 @@ class Desk:
 
     def opened(self, request: Request, source: tuple[str, int], now_ns: int) -> ServerTransaction:
         """A transaction for a new request, counted."""
-        self.out.append(Count("voicefarm_sip_requests", request.method))
+        known = request.method in KNOWN  # a label's values must not be a stranger's to choose (I6)
+        self.out.append(Count("voicefarm_sip_requests", request.method if known else "other"))
         if request.method == "INVITE":
             self.arrivals[request.transaction_key()] = now_ns
         return self.transactions.open(request, source)

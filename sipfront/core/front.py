@@ -10,14 +10,14 @@ from dataclasses import replace
 from shared.config import Route
 from shared.contracts import EndReason, MediaAnswer, MediaEnded
 from sipfront.core import dialog as dialogs
-from sipfront.core.body import SDP, session_description
+from sipfront.core.body import SDP, session_description, taken_instead
 from sipfront.core.call import Call
 from sipfront.core.calls import Calls
 from sipfront.core.compose import ALLOW, PHRASES, Headers, warning
 from sipfront.core.datagram import trim, why_refused
-from sipfront.core.desk import Desk, Settings
+from sipfront.core.desk import KNOWN, SERVED, Desk, Settings
 from sipfront.core.effects import Count, Effect, Peer, Place, Send
-from sipfront.core.farm import FarmLoad, LeaseWatch
+from sipfront.core.farm import GRACE_NS, FarmLoad, LeaseWatch
 from sipfront.core.identity import CallIdentity, identify
 from sipfront.core.message import BadMessage, Request, Response, parse
 from sipfront.core.mint import Mint, stateless_tag
@@ -26,10 +26,6 @@ from sipfront.core.refusal import bad_answer
 from sipfront.core.routing import NEEDS, Routes, app_of
 from sipfront.core.sdp import BadSdp, read
 from sipfront.core.transaction import ServerTransaction
-
-SERVED = frozenset({"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO"})
-KNOWN = SERVED | {"REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "UPDATE"}
-"""Methods of the RFCs; others are answered 501, known ones that we do not serve 405 (section 8.2.1)."""
 
 _NEW_CALLS_SHARE = 0.9
 """New calls take at most this share of the transaction table: the rest is for BYE, CANCEL and re-INVITE."""
@@ -53,6 +49,7 @@ class Front:
         self._routes = Routes(routes)
         self._secret = mint.token()
         self._load = FarmLoad()
+        self._load_ns = 0
         self._watch = LeaseWatch()
         self._draining = False
         self.calls = Calls(self._desk)
@@ -110,7 +107,7 @@ class Front:
         self, live: Collection[str], load: FarmLoad, now_ns: int, *, forgotten: bool
     ) -> list[Effect]:
         """What the registry says at a beat; calls on workers that died are ended."""
-        self._load = load
+        self._load, self._load_ns = load, now_ns
         needed = {call.place.worker for call in self.calls if call.place}
         for worker in self._watch.lost(needed, live, now_ns, forgotten=forgotten):
             self.calls.worker_lost(worker, now_ns)
@@ -189,7 +186,7 @@ class Front:
         if not self._desk.transactions.has_room():
             self._answer_once(request, source, 503, extra=[self._desk.retry_after()])
             return
-        txn = self._desk.opened(request, source, now_ns)
+        txn = self._desk.opened(request, source, now_ns)  # of whatever method: it is answered like any other
         after = dialogs.received(call.dialog, request, source)
         if after is None:
             self._desk.answer(txn, 500, now_ns, phrase="CSeq Out Of Order")
@@ -225,7 +222,7 @@ class Front:
         if request.method == "INVITE":
             self._invite(request, source, local_host, now_ns)
         elif request.method == "OPTIONS":
-            self._options(request, source)
+            self._options(request, source, now_ns)
         else:  # BYE and INFO belong into dialogs
             raise Refusal(481)
 
@@ -240,11 +237,12 @@ class Front:
         if required:
             raise Refusal(420, extra=[("Unsupported", ", ".join(required))])
 
-    def _options(self, request: Request, source: Peer) -> None:
-        """The load balancer's question whether calls may come."""
+    def _options(self, request: Request, source: Peer, now_ns: int) -> None:
+        """The load balancer's question whether calls may come: no, too, while the registry cannot be asked (I2)."""
         self._desk.out.append(Count("voicefarm_sip_requests", "OPTIONS"))
         load = ("X-Farm-Load", f"{self._load.used}/{self._load.capacity}")
-        closed = "draining" if self._draining else self._load.why_closed
+        stale = "registry" if now_ns - self._load_ns > GRACE_NS else ""
+        closed = "draining" if self._draining else self._load.why_closed or stale
         if closed:
             extra = [self._desk.retry_after(), load, ("X-Farm-State", closed)]
             self._answer_once(request, source, 503, extra=extra)
@@ -266,7 +264,8 @@ class Front:
                 txn, refusal.code, now_ns, to_tag=tag, phrase=refusal.phrase, extra=refusal.extra
             )
             return
-        self._desk.answer(txn, 100, now_ns)
+        stamps = [("Timestamp", value) for value in request.values("timestamp")[:1]]  # section 8.2.6.1
+        self._desk.answer(txn, 100, now_ns, extra=stamps)
         self.calls.begin(call, now_ns)
 
     def _new_call(
@@ -330,8 +329,7 @@ def _agreement(request: Request, local_host: str) -> Agreement:
         text = session_description(request)
         return negotiate(read(text)) if text is not None else OUR_OFFER
     except BadMessage as error:
-        extra = [("Accept", SDP), ("Accept-Encoding", "identity")] if error.code == 415 else []
-        raise Refusal(error.code, phrase=error.phrase, extra=extra) from error
+        raise Refusal(error.code, phrase=error.phrase, extra=taken_instead(error)) from error
     except BadSdp as error:
         raise Refusal(400, phrase="Malformed Session Description") from error
     except NotAcceptable as error:

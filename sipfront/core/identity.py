@@ -15,6 +15,8 @@ ROOM, SESSION, TENANT = "x-room-id", "x-session-id", "x-tenant-id"
 DEFAULT_TENANT = "default"
 
 _HEADERS_MAX = 32
+_ALWAYS = frozenset({ROOM, SESSION, TENANT})
+"""Taken also when a caller sent headers of its own up to the bound: what the proxy adds comes last."""
 _VALUE_MAX = 256
 
 
@@ -58,7 +60,8 @@ def _extra(request: Request) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in request.headers:
         key = name.lower()
-        if key.startswith("x-") and value and (key in found or len(found) < _HEADERS_MAX):
+        room_for_it = key in found or key in _ALWAYS or len(found) < _HEADERS_MAX
+        if key.startswith("x-") and value and room_for_it:
             found[key] = value[:_VALUE_MAX]
     return found
 

@@ -28,6 +28,7 @@ class Event(StrEnum):
     UNKNOWN = "unknown"  # the worker has no such leg
     ENDED = "ended"  # the worker ended the leg by itself
     LATE = "late"  # no answer in time
+    SILENT = "silent"  # no answer to a close in time, and it may be asked again
     LOST = "lost"  # the worker's lease is gone
     GIVE_UP = "give up"  # the call needs it no more
 
@@ -36,6 +37,7 @@ class Act(StrEnum):
     OPEN = "open"
     AGAIN = "again"  # give back, reserve again
     CLOSE = "close"
+    REPEAT = "repeat"  # the close, under the same message id
     RELEASE = "release"
     RETURN = "return"  # release, and the port was never offered to the worker
     READY = "ready"  # to the call
@@ -82,6 +84,7 @@ LEASE: Table[State, Event, Act] = {
         _E.GIVE_UP: (_S.CLOSING, ()),
         _E.CLOSED: (_S.GONE, (_A.REST,)),
         _E.UNKNOWN: (_S.GONE, (_A.REST, _A.RELEASE)),
+        _E.SILENT: (_S.CLOSING, (_A.REPEAT, _A.WAIT)),
         _E.LATE: (_S.GONE, (_A.RELEASE,)),
         _E.LOST: (_S.GONE, (_A.REST, _A.RELEASE)),
     },
@@ -91,6 +94,9 @@ LEASE: Table[State, Event, Act] = {
         _E.GIVE_UP: (_S.GONE, ()),
     },
 }
+
+CLOSE_TRIES = 3
+"""A close that Redis lost with its memory would leave a leg that nobody else ends: a held one never times out."""
 
 RESERVE_TRIES = 3
 """A port bound by a stranger is quarantined by its worker and another one is reserved, so often."""

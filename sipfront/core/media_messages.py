@@ -49,4 +49,4 @@ def update_message(
 
 
 def close_message(call: Call, settings: Settings, msg_id: str) -> MediaClose:
-    return MediaClose(msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, reason=call.reason)
+    return MediaClose(msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, reason=call.end_reason)

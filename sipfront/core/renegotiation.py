@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sipfront.core import dialog as dialogs
-from sipfront.core.body import session_description
+from sipfront.core.body import session_description, taken_instead
 from sipfront.core.call import RENEGOTIATION, Call, Talk, TalkAct, TalkEvent, Unacknowledged
 from sipfront.core.compose import ALLOW, warning
 from sipfront.core.desk import Desk
@@ -70,7 +70,7 @@ class Renegotiation:
             offer = session_description(txn.request)
             proposed = negotiate(read(offer)) if offer is not None else None
         except BadMessage as error:
-            self._desk.answer(txn, error.code, now_ns, phrase=error.phrase)
+            self._desk.answer(txn, error.code, now_ns, phrase=error.phrase, extra=taken_instead(error))
         except BadSdp:
             self._desk.answer(txn, 400, now_ns, phrase="Malformed Session Description")
         except NotAcceptable as error:
@@ -156,12 +156,15 @@ def our_description(call: Call, agreement: Agreement) -> bytes:
     return describe(agreement, call.place.host, call.place.port, call.session_id, call.version)
 
 
+def dialog_headers(desk: Desk, call: Call) -> list[tuple[str, str]]:
+    """Headers of every answer that makes a dialog; X-Call-ID leads tools to the event log."""
+    contact = f"<sip:{desk.sent_by(call.local_host)}>"
+    return [("Contact", contact), ("Allow", ALLOW), ("X-Call-ID", call.call_id)]
+
+
 def answer_headers(desk: Desk, call: Call) -> list[tuple[str, str]]:
-    """Headers of every 200 to an INVITE; X-Call-ID leads tools to the event log."""
-    return [
-        ("Contact", f"<sip:{desk.sent_by(call.local_host)}>"), ("Allow", ALLOW), ("X-Call-ID", call.call_id),
-        ("Content-Type", "application/sdp"),
-    ]  # fmt: skip
+    """Headers of every 200 to an INVITE."""
+    return [*dialog_headers(desk, call), ("Content-Type", "application/sdp")]
 
 
 def answer_in(ack: Request) -> Agreement | None:

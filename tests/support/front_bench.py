@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from shared.config import Route
 from shared.config.model import DEFAULT_ROUTES
-from shared.contracts import MediaAnswer, MediaClose, MediaEnded, MediaOpen
+from shared.contracts import MediaAnswer, MediaClose, MediaEnded, MediaOpen, MediaStart
 from shared.units import NS_PER_MS
 from sipfront.core.call import Call
 from sipfront.core.desk import Settings
@@ -93,6 +93,7 @@ class FrontBench:
     def confirmed(self, caller: Caller | None = None) -> tuple[Caller, Answer]:
         caller, answer = self.answered(caller)
         self.send(caller.ack())
+        self.media(message=self.controls(MediaStart)[-1])
         return caller, answer
 
     # --- looking

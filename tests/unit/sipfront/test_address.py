@@ -10,6 +10,7 @@ from sipfront.core.address import (
     parse_params,
     parse_uri,
     parse_via,
+    split_params,
 )
 
 pytestmark = pytest.mark.unit
@@ -102,3 +103,11 @@ def test_host_without_port_and_brackets():
     assert parse_host("[::1]:7") == ("::1", 7)
     assert parse_host("a") == ("a", None)
     assert (bracketed("::1"), bracketed("1.2.3.4")) == ("[::1]", "1.2.3.4")
+
+
+def test_semicolon_in_a_quoted_string_parts_nothing():
+    assert split_params('a="x;y";b') == ['a="x;y"', "b"]
+    assert split_params(r'a="x\";y";b') == [r'a="x\";y"', "b"]
+    assert split_params("a;;b") == ["a", "", "b"]
+    with pytest.raises(BadAddress):
+        split_params('a="x;b')

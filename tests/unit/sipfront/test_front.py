@@ -1,10 +1,13 @@
 """Requests as a stranger may send them, and what the front says (RFC 3261 section 8.2)."""
 
+import time
+
 import pytest
 
 from shared.config import Route
 from shared.contracts import MediaStart
 from sipfront.core.call import State
+from sipfront.core.datagram import MAX_BYTES
 from sipfront.core.effects import Reserve, Send
 from sipfront.core.farm import FarmLoad
 from sipfront.core.networks import Networks
@@ -274,3 +277,52 @@ def test_raw_refusal_is_answered_to_the_source():
     bench.send(Caller().invite())
     send = bench.last(Send)
     assert (send.to, Answer(send.data).code) == (SOURCE, 403)
+
+
+def test_options_is_503_while_the_registry_is_away():
+    """Every call would be refused then: the load balancer is to send them elsewhere (I2)."""
+    bench = FrontBench()
+    bench.advance(2_900)
+    assert bench.send(Caller().request("OPTIONS"))[0].code == 200
+    bench.advance(200)
+    [answer] = bench.send(Caller(number="2").request("OPTIONS"))
+    assert (answer.code, answer.header("X-Farm-State")) == (503, "registry")
+    bench.beat()
+    assert bench.send(Caller(number="3").request("OPTIONS"))[0].code == 200
+
+
+def test_trying_repeats_the_timestamp():
+    [trying] = FrontBench().send(Caller().invite(headers="Timestamp: 54.2"))
+    assert (trying.code, trying.header("Timestamp")) == (100, "54.2")
+
+
+def test_methods_that_a_caller_makes_up_share_one_label():
+    bench = FrontBench()
+    caller, _ = bench.confirmed()
+    for method in ("ODD", "ODDER"):
+        caller.cseq += 1
+        assert bench.send(caller.request(method))[0].code == 501
+    assert bench.counted("voicefarm_sip_requests", "other") == 2
+    assert not bench.counted("voicefarm_sip_requests", "ODD")
+
+
+HOSTILE = {
+    "rport and spaces": (";rport;", ";rport" + " " * 15_000 + "x;"),
+    "spaces before a slash": ("SIP/2.0/UDP", "SIP  " + " " * 15_000 + "x/2.0/UDP"),
+    "open quotes": (";tag=a1", ";tag=a1;x=" + '\\"' * 7_500),
+    "one open quote": (";tag=a1", ';tag=a1;x="' + '\\"' * 7_500),
+    "open display name": ('"Caller"', '"' + '\\"' * 7_500),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_datagram_keeps_the_front_busy(name):
+    """One that did would silence every call. Milliseconds of CPU here; with a backtracking pattern it was a second."""
+    old, new = HOSTILE[name]
+    bench = FrontBench()
+    data = Caller().invite().replace(old.encode(), new.encode(), 1)
+    assert len(data) < MAX_BYTES
+    begin = time.process_time()
+    answers = bench.send(data)
+    assert time.process_time() - begin < 0.25
+    assert [answer.code for answer in answers] == [400]

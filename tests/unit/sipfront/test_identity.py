@@ -55,3 +55,10 @@ def test_caller_without_user_or_sip_uri():
     )
     assert identity(data=data.replace(b"<sip:alice@127.0.0.1>;tag", b"<tel:+49>;tag")).caller == "+49"
     assert identity(data=data.replace(b"<sip:alice@127.0.0.1>;tag", b"<odd>;tag")).caller == "odd"
+
+
+def test_what_the_proxy_adds_counts_however_many_headers_the_caller_sent():
+    many = "\r\n".join(f"X-N{n}: v" for n in range(60))
+    who = identity(f"{many}\r\nX-Room-ID: r\r\nX-Session-ID: s\r\nX-Tenant-ID: t")
+    assert (who.room_id, who.session_id, who.tenant) == ("r", "s", "t")
+    assert len(who.extra) == 35

@@ -38,3 +38,10 @@ def test_tag_that_is_there_stays():
 )  # fmt: skip
 def test_what_cannot_or_must_not_be_answered_is_not(data):
     assert answer(data) is None
+
+
+def test_of_several_vias_in_one_line_the_top_one_is_stamped():
+    data = Caller().invite().replace(b"Via: ", b"Via: SIP/2.0/UDP top;rport;branch=1, ", 1)
+    vias = answer(data).values("Via")
+    assert vias[0] == "SIP/2.0/UDP top;branch=1;received=10.0.0.1;rport=7"
+    assert "received" not in vias[1]

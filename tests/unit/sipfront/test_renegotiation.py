@@ -183,3 +183,12 @@ def test_repeated_ack_of_an_earlier_answer_changes_nothing():
     assert bench.call.talk is Talk.SETTLED
     assert bench.advance(1_000) == []
     assert bench.all(Send)
+
+
+def test_body_of_another_kind_is_told_what_is_taken():
+    bench = FrontBench()
+    caller, _ = bench.confirmed()
+    caller.cseq += 1
+    [answer] = bench.send(caller.invite(body="x", kind="text/plain"))
+    assert (answer.code, answer.header("Accept")) == (415, "application/sdp")
+    assert bench.call.state is State.CONFIRMED
