@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from aiworker.core.effects import Act
 from aiworker.core.failover import HttpRefused, StreamCut
@@ -86,9 +87,10 @@ class OpenAiEngine:
             async for chunk in _events(response):
                 if chunk is None:
                     return
-                for item in _items(chunk):
+                items, finished = _read(chunk)
+                for item in items:
                     yield item
-                whole = whole or _finished(chunk)
+                whole = whole or finished
             if not whole:
                 raise StreamCut(f"{self._url}: the stream ended in the middle")
 
@@ -121,7 +123,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, 
             if line.startswith(b"data:"):
                 data = line[5:].strip()
                 yield None if data == b"[DONE]" else _parsed(data)
-    except ValueError as error:  # a line longer than the buffer
+    except (ValueError, HttpProcessingError) as error:  # a line longer than the buffer
         raise StreamCut(f"not an event stream: {error}") from error
 
 
@@ -137,16 +139,29 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return chunk
 
 
+def _read(chunk: dict[str, Any]) -> tuple[list[str | Act], bool]:
+    """What a chunk gives, and whether it is the last one. Raises StreamCut for JSON that is no chunk of a chat."""
+    try:
+        return _items(chunk), _finished(chunk)
+    except (AttributeError, TypeError) as error:
+        raise StreamCut(f"not a chunk of a chat: {str(chunk)[:80]}") from error
+
+
 def _items(chunk: dict[str, Any]) -> list[str | Act]:
     items: list[str | Act] = []
     for choice in chunk.get("choices") or []:
         delta = choice.get("delta") or {}
         if delta.get("content"):
-            items.append(str(delta["content"]))
+            items.append(_sendable(str(delta["content"])))
         names = [(call.get("function") or {}).get("name") for call in delta.get("tool_calls") or []]
         if _HANG_UP in names:
             items.append(Act("hangup"))
     return items
+
+
+def _sendable(text: str) -> str:
+    """Half of a surrogate pair, which JSON may escape alone and UTF-8 cannot carry, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _finished(chunk: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from shared.errors import EngineTimeout
 _PCM_HZ = 24_000
 _CONNECT_S = 2.0
 _HEADER_BYTES = 44
+_LOWEST_HZ, _HIGHEST_HZ = 4_000, 192_000
 _READ_BYTES = 16_384
 
 
@@ -130,8 +131,8 @@ def _format(head: bytes) -> tuple[int, bytes]:
         raise StreamCut("a WAV response with a header that is cut or too long")
     kind, channels, rate_hz = struct.unpack_from("<HHI", head, 20)
     bits = struct.unpack_from("<H", head, 34)[0]
-    if (kind, channels, bits) != (1, 1, 16):
+    if (kind, channels, bits) != (1, 1, 16) or not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
         raise StreamCut(
-            f"a WAV response of kind {kind}, {channels} channels, {bits} bits; mono 16-bit PCM is needed"
+            f"a WAV response of kind {kind}, {channels} channels, {bits} bits, {rate_hz} Hz; mono 16-bit PCM is needed"
         )
     return rate_hz, head[at + 8 :]
