@@ -41,7 +41,7 @@ class FrontProcess:
         self._udp = udp
         self._front = Front(settings_of(config, shell.worker_id, udp.port), config.routes, RandomMint())
         self._performer = Performer(self._front, shell, udp)
-        self._drain_until: float | None = None
+        self._drained = False
         self._stopping = False
         shell.pages.routes.update(CallPages(self._front, shell).routes())
         render = shell.pages.before_metrics
@@ -66,8 +66,6 @@ class FrontProcess:
         now_ns = performer.now_ns()
         performer.perform(self._front.media_workers(performer.media, load, now_ns, forgotten=forgotten))
         await performer.pay()
-        if self._drain_until is not None and asyncio.get_running_loop().time() >= self._drain_until:
-            self._hang_up()
 
     def calls(self) -> int:
         return len(self._front.calls) + self._performer.owed()
@@ -88,10 +86,11 @@ class FrontProcess:
     # --- the end
 
     def _drain(self) -> None:
-        """No new calls; shortly before the deadline what is left is hung up."""
-        if self._drain_until is None:
+        """No new calls; shortly before the deadline what is left is hung up, whether Redis is there or not."""
+        if not self._drained:
             grace_s = max(0.0, self._config.ops.drain_s - 2 * _GOODBYE_S)
-            self._drain_until = asyncio.get_running_loop().time() + grace_s
+            asyncio.get_running_loop().call_later(grace_s, self._hang_up)
+        self._drained = True
         self._front.drain()
         self._shell.drain()
 

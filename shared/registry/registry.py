@@ -55,8 +55,8 @@ class Registry:
         pipe = self._client.pipeline(transaction=False)
         for worker_id in ids:
             pipe.hget(self._keys.worker(worker_id.decode()), "record")
-        found = [msgspec.json.decode(raw, type=WorkerRecord) for raw in await run(pipe.execute()) if raw]
-        return {record.worker_id: record for record in found}
+        found = [_worker(raw) for raw in await run(pipe.execute()) if raw]
+        return {record.worker_id: record for record in found if record}
 
     async def loads(self, worker_ids: Iterable[str]) -> dict[str, int]:
         """Calls reserved on each worker."""
@@ -165,6 +165,14 @@ class Registry:
 
 def _fields(call: CallRecord, skip: tuple[str, ...] = ()) -> list[object]:
     return [x for name in call.__struct_fields__ if name not in skip for x in (name, getattr(call, name))]
+
+
+def _worker(raw: bytes) -> WorkerRecord | None:
+    """None for a record of a version that we do not know: one such worker must not hide the others."""
+    try:
+        return msgspec.json.decode(raw, type=WorkerRecord)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _record(row: dict[bytes, bytes]) -> CallRecord:

@@ -95,7 +95,7 @@ LEASE: Table[State, Event, Act] = {
     },
 }
 
-CLOSE_TRIES = 3
+CLOSE_TRIES = 2
 """A close that Redis lost with its memory would leave a leg that nobody else ends: a held one never times out."""
 
 RESERVE_TRIES = 3

@@ -52,7 +52,7 @@ class Performer:
         self._acts: dict[type, Callable[[Any], None]] = {
             Send: self._send, Control: self._control, Count: self._count, Observe: self._observe,
             Note: lambda note: log.info(note.event, **note.fields),
-            LogEvent: lambda event: self._shell.log_event(event.call_id, event.kind, **event.data),
+            LogEvent: self._log_event,
             Reserve: lambda effect: self._task(self._reserve(effect), "reserve"),
             Release: self._release_soon,
             MarkAnswered: lambda effect: self._task(self._mark(effect), "mark answered"),
@@ -64,14 +64,19 @@ class Performer:
         return self._shell.clock.now_ns()
 
     def received(self, data: bytes, source: tuple[str, int], local_host: str) -> None:
-        """A datagram came."""
-        self.perform(self._front.receive(data, source, local_host, self.now_ns()))
+        """A datagram came. The timer is armed whatever a fault of ours does here: it is every other call's clock (I9)."""
+        try:
+            self.perform(self._front.receive(data, source, local_host, self.now_ns()))
+        finally:
+            self._arm()
 
     def perform(self, effects: Sequence[Effect]) -> None:
         """Performs effects in order and arms the timer."""
-        for effect in effects:
-            self._acts[type(effect)](effect)
-        self._arm()
+        try:
+            for effect in effects:
+                self._acts[type(effect)](effect)
+        finally:
+            self._arm()
 
     def owed(self) -> int:
         """Releases that Redis has not taken yet."""
@@ -97,8 +102,11 @@ class Performer:
 
     def _timer_fired(self) -> None:
         self._timer_at_ns = None
-        # The loop's clock is coarser than ours: what is due within a millisecond is due now.
-        self.perform(self._front.handle_timer(self.now_ns() + NS_PER_MS))
+        try:
+            # The loop's clock is coarser than ours: what is due within a millisecond is due now.
+            self.perform(self._front.handle_timer(self.now_ns() + NS_PER_MS))
+        finally:
+            self._arm()
 
     # --- effects
 
@@ -110,7 +118,13 @@ class Performer:
         try:
             self._shell.send(effect.worker, effect.message)
         except BusError as error:  # the deadline of the lease or of the talk will act
-            log.warning("control message not taken", worker=effect.worker, problem=str(error))
+            log.warning("control message not taken", media=effect.worker, problem=str(error))
+
+    def _log_event(self, event: LogEvent) -> None:
+        try:
+            self._shell.log_event(event.call_id, event.kind, **event.data)
+        except BusError as error:  # the call's other effects must not go with it
+            log.warning("event not taken", call_id=event.call_id, problem=str(error))
 
     def _count(self, effect: Count) -> None:
         self._shell.metrics.counter(effect.name, effect.label).inc()
@@ -133,20 +147,24 @@ class Performer:
         """A reservation whose outcome is not known (Redis went away meanwhile) is found and given back by its media
         worker, which sees that it is never opened; the port cannot be known here.
         """
-        registry = self._shell.registry
+        reason, got, place = "registry", None, None
         try:
             if effect.again:
-                await registry.release(effect.call_id, linger_ms=0)
-            place = await self._placed(
-                await registry.reserve(self._record(effect), cast("list[Role]", effect.needs))
-            )
+                await self._shell.registry.release(effect.call_id, linger_ms=0)
+            needs = cast("list[Role]", effect.needs)
+            got = await self._shell.registry.reserve(self._record(effect), needs)
+            place = await self._placed(got)
         except Refused as refused:
-            self.perform(self._front.refused(effect.call_id, refused.reason, self.now_ns()))
+            reason = refused.reason
         except BusError as error:
             log.warning("reservation failed", call_id=effect.call_id, problem=str(error))
-            self.perform(self._front.refused(effect.call_id, "registry", self.now_ns()))
-        else:
-            self.perform(self._front.reserved(effect.call_id, place, self.now_ns()))
+        finally:  # also after a fault of ours: a call that is never told would stay for ever (I1)
+            if place:
+                self.perform(self._front.reserved(effect.call_id, place, self.now_ns()))
+            else:
+                if got:  # paid at the next beat
+                    self._owed[effect.call_id] = Release(effect.call_id, Place(got.worker, got.port, ""))
+                self.perform(self._front.refused(effect.call_id, reason, self.now_ns()))
 
     def _record(self, effect: Reserve) -> CallRecord:
         fields = {**effect.fields, "call_id": effect.call_id}

@@ -46,11 +46,16 @@ class UdpSocket:
     def send(self, data: bytes, to: Peer) -> bool:
         """Whether the kernel took the datagram."""
         try:
-            self._socket.sendto(data, to)
+            self._socket.sendto(data, self._reachable(to))
         except (OSError, OverflowError, TypeError, ValueError):
             self.send_failures += 1
             return False
         return True
+
+    def _reachable(self, to: Peer) -> Peer:
+        """An IPv4 peer as a socket of both families must name it."""
+        mapped = self._socket.family == socket.AF_INET6 and ":" not in to[0] and "." in to[0]
+        return (f"::ffff:{to[0]}", to[1]) if mapped else to
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # no loop runs any more

@@ -278,3 +278,10 @@ async def test_audit_drops_old_entries_of_calls_without_a_record_and_no_others(f
     assert {held.call_id for held in await farm.registry.held("s1")} == {"alive", "young"}
     assert await farm.registry.audit("s1") == 0
     assert await farm.registry.audit("nobody") == 0
+
+
+async def test_worker_of_an_unknown_version_hides_no_other(farm: Farm) -> None:
+    await farm.add(worker("stt", "s1"))
+    await farm.add(worker("stt", "s2"))
+    await farm.client.hset(farm.keys.worker("s2"), "record", b'{"role": "of tomorrow"}')
+    assert set(await farm.registry.live("stt")) == {"s1"}

@@ -14,7 +14,7 @@ import redis
 from shared.contracts import MediaClose, MediaOpen, MediaStart, MediaUpdate
 from tests.support.front_process import RunningFront, front_process
 from tests.support.media_standin import MediaStandIn, media_standin
-from tests.support.processes import REPO, wait_until
+from tests.support.processes import REPO, answers, free_port, redis_command, running, stop, wait_until
 from tests.support.sip_messages import Caller, UdpPeer, offer, reply
 
 pytestmark = pytest.mark.process
@@ -139,7 +139,7 @@ def test_silent_worker_costs_a_503_and_is_released_by_the_front(front, media, re
         assert answer.code == 503
     assert wait_until(lambda: media.of(MediaClose))[0].reason == "setup_failed"
     with redis.Redis.from_url(redis_url) as client:
-        wait_until(lambda: not client.keys("vf:load:*"), what="the front released")
+        wait_until(lambda: not client.keys("vf:load:*"), 20, "the front released")
     wait_until(lambda: front.metric("voicefarm_calls_active") == 0)
 
 
@@ -293,3 +293,33 @@ def test_user_without_route_is_404(front, media, user):
         peer.send(caller.invite())
         answer = peer.until(404)
         peer.send(caller.failure_ack(answer))
+
+
+def test_deadline_of_a_drain_hangs_up_also_while_redis_is_away(tmp_path):
+    """The caller must not be left with silence because nobody could be asked."""
+    port = free_port()
+    with running(redis_command(port)) as server:
+        wait_until(lambda: answers(port), what="redis")
+        url = f"redis://127.0.0.1:{port}/0"
+        with front_process(url, tmp_path, ops__drain_s=5.0) as front, media_standin(front.config):
+            wait_until(lambda: options(front).code == 200)
+            with UdpPeer(front.sip_port) as peer:
+                call_up(front, peer)
+                stop(server)
+                front.process.send_signal(signal.SIGTERM)
+                peer.send(reply(peer.until("BYE")))
+            assert front.process.wait(8) == 0
+
+
+def test_load_balancer_is_told_when_redis_is_away(tmp_path):
+    port = free_port()
+    with running(redis_command(port)) as server:
+        wait_until(lambda: answers(port), what="redis")
+        with (
+            front_process(f"redis://127.0.0.1:{port}/0", tmp_path) as front,
+            media_standin(front.config),
+        ):
+            wait_until(lambda: options(front).code == 200)
+            stop(server)
+            answer = wait_until(lambda: (got := options(front)).code == 503 and got)
+            assert answer.header("X-Farm-State") == "registry"

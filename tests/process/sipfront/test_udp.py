@@ -59,3 +59,23 @@ async def test_burst_larger_than_a_wake_up_is_read_to_its_end():
         assert seen == [str(number).encode() for number in range(200)]
     finally:
         udp.close()
+
+
+async def test_socket_of_both_families_answers_an_ipv4_peer():
+    try:
+        udp = UdpSocket("::", 0, 65_536)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    got: asyncio.Queue[tuple[bytes, tuple[str, int], str]] = asyncio.Queue()
+    udp.listen(lambda *datagram: got.put_nowait(datagram))
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(5)
+            peer.bind(("127.0.0.1", 0))
+            peer.sendto(b"hello", ("127.0.0.1", udp.port))
+            _, source, _ = await asyncio.wait_for(got.get(), 5)
+            assert source == peer.getsockname()
+            assert udp.send(b"back", source)
+            assert peer.recv(10) == b"back"
+    finally:
+        udp.close()

@@ -213,7 +213,7 @@ def test_media_worker_that_does_not_answer_costs_a_503_and_is_released_by_us():
     assert [answer.code for answer in bench.advance(2_000)] == [180, 503]
     assert bench.closes()[-1].reason == "setup_failed"
     assert not bench.released()
-    bench.advance(12_000)
+    bench.advance(8_000)
     assert len(bench.released()) == 1
     bench.assert_empty()
 

@@ -127,8 +127,8 @@ def test_close_that_redis_lost_is_sent_again_before_the_lease_is_released():
     bench = FrontBench()
     caller, _ = bench.confirmed()
     bench.send(caller.bye())
-    bench.advance(8_100)
-    assert len(bench.closes()) == 3
+    bench.advance(4_100)
+    assert len(bench.closes()) == 2
     assert len({message.msg_id for message in bench.closes()}) == 1
     assert not bench.released()
     bench.media(message=bench.closes()[0])
@@ -141,7 +141,7 @@ def test_close_that_is_never_answered_is_released_by_us_once():
     caller, _ = bench.confirmed()
     bench.send(caller.bye())
     bench.assert_empty()
-    assert (len(bench.closes()), len(bench.released())) == (3, 1)
+    assert (len(bench.closes()), len(bench.released())) == (2, 1)
 
 
 def test_cancel_that_crossed_the_200_is_not_why_the_call_ended():
