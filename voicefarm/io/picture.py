@@ -131,7 +131,8 @@ class _Page:
             self._draw.rectangle((x, y + 3, x + 11, y + 14), fill=colour)
             self.text(x + 16, y, name, _INK, 13)
             x += 34 + self.width(name, 13)
-        longest = max(max(bar.times.voice_to_voice_ms, sum(s.ms for s in bar.times.stages)) for bar in bars)
+        lengths = [max(bar.times.voice_to_voice_ms, sum(s.ms for s in bar.times.stages)) for bar in bars]
+        longest = max(1.0, *lengths)
         per_ms = (WIDTH - _LEFT - _RIGHT - 90) / longest
         for row, bar in enumerate(bars, 1):
             self._stage_row(bar, y + row * _ROW + 4, per_ms)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mediaworker.core.engine import Engine
+from mediaworker.core.engine import PHASE_FILL, Engine
 from mediaworker.io.portable_sockets import MAX_ROUNDS, PortableSockets
 from mediaworker.io.socket_pairs import DATAGRAM_BYTES
 from tests.support.engine_caller import leg_setup, rtp
@@ -18,12 +18,14 @@ class Bed:
     """Two legs in two phases, with a phone each."""
 
     def __init__(self) -> None:
-        self.engine = Engine(2, seed=1, phases=2)
+        self.engine = Engine(PHASE_FILL + 2, seed=1, phases=2)
         self.sockets = PortableSockets(self.engine, "127.0.0.1")
         self.phones: list[socket.socket] = []
         self.rows: list[int] = []
         self.ports: list[int] = []
-        for _ in range(2):
+        for leg in range(2):
+            for _ in range(PHASE_FILL - 1 if leg else 0):  # the second phone's leg shall be in the second phase
+                self.engine.open(leg_setup(), time.monotonic_ns())
             phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             phone.bind(("127.0.0.1", 0))
             phone.setblocking(False)
