@@ -176,7 +176,10 @@ class Uac:
         """What needs the response; None for any other step."""
         match step:
             case Step.ACK:
-                self._stop_timers()
+                if not self._pending.startswith(
+                    b"BYE "
+                ):  # a 2xx that comes again must not end a BYE's retransmission
+                    self._stop_timers()
                 self._learn(response)
                 return [self._to_peer(self._ack())]
             case Step.ACK_REFUSAL:

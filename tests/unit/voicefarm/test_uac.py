@@ -212,6 +212,15 @@ def test_a_bye_is_repeated_until_it_is_answered() -> None:
     assert made.due_ns is None
 
 
+def test_a_200_that_comes_again_does_not_stop_the_repeats_of_a_bye() -> None:
+    made, invite, _ = talking()
+    made.hang_up(2)
+    again = made.receive(answer(invite, "200 OK", "Contact: <sip:farm@192.0.2.11:5080>", body=SDP), PEER, 3)
+    assert methods(again) == ["ACK"]
+    assert made.due_ns == 2 + T1_NS
+    assert methods(made.tick(2 + T1_NS)) == ["BYE"]
+
+
 def test_a_bye_that_nobody_answers_ends_the_call_all_the_same() -> None:
     made, _, _ = talking()
     made.hang_up(0)
