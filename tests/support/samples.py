@@ -42,7 +42,11 @@ TURN = TurnSettings(
 APP = AppSpec(kind="agent", agent="demo", language="de", turn=TURN, options={"mode": "after_silence"})
 AI = AiWorkers(stt="stt-0.aa", llm="llm-0.bb", tts="tts-0.cc")
 TIMES = StageTimes(
-    stt_wait_ms=1.0, stt_decode_ms=2.0, llm_first_token_ms=3.0, llm_first_segment_ms=4.0, tts_first_frame_ms=5.0
+    stt_wait_ms=1.0,
+    stt_decode_ms=2.0,
+    llm_first_token_ms=3.0,
+    llm_first_segment_ms=4.0,
+    tts_first_frame_ms=5.0,
 )
 FRAME = UtteranceFrame("c1", 2, 3, 320, Mark.PAUSE, b"\x01\x02\x03\x04", 200)
 

@@ -24,7 +24,9 @@ class Bed:
         self.rows: list[int] = []
         self.ports: list[int] = []
         for leg in range(2):
-            for _ in range(PHASE_FILL - 1 if leg else 0):  # the second phone's leg shall be in the second phase
+            for _ in range(
+                PHASE_FILL - 1 if leg else 0
+            ):  # the second phone's leg shall be in the second phase
                 self.engine.open(leg_setup(), time.monotonic_ns())
             phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             phone.bind(("127.0.0.1", 0))
