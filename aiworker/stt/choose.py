@@ -12,8 +12,8 @@ from collections.abc import Callable
 from importlib.resources import files
 from queue import Empty, Queue
 
+from aiworker.stt.apart import SphinxApart
 from aiworker.stt.port import SttEngine
-from aiworker.stt.sphinx import Sphinx
 from aiworker.stt.whisper import FasterWhisper
 from shared.config import SttConfig
 from shared.errors import ConfigError, EngineMissing
@@ -31,14 +31,14 @@ def load_engine(config: SttConfig, *, hub_answers: Callable[[], bool] | None = N
     if wanted == "auto":
         wanted = "faster-whisper" if can_have(config.model, hub_answers or hub_reachable) else "pocketsphinx"
     if wanted == "pocketsphinx":
-        return _loaded(Sphinx(sentences(config)))
+        return _loaded(SphinxApart(sentences(config)))
     try:
         return _loaded(whisper(config))
     except EngineMissing as error:
         if config.engine != "auto":
             raise
         log.warning("faster-whisper cannot be had, taking pocketsphinx", problem=str(error))
-        return _loaded(Sphinx(sentences(config)))
+        return _loaded(SphinxApart(sentences(config)))
 
 
 def whisper(config: SttConfig) -> FasterWhisper:

@@ -1,7 +1,8 @@
 """What every speech-to-text engine is to the worker: a batch of utterances in, a batch of hypotheses out.
 
 An engine is driven by one thread and keeps nothing between utterances: neither the order of calls nor what another
-caller said may change a result. Implementations: `whisper.FasterWhisper`, `sphinx.Sphinx`; both pass
+caller said may change a result. Implementations: `whisper.FasterWhisper`, `sphinx.Sphinx` and the same in a process
+of its own, `apart.SphinxApart`; all pass
 tests/conformance/test_stt.py.
 """
 

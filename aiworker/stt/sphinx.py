@@ -73,7 +73,14 @@ class Sphinx:
                 if unknown
                 else "stt.grammar has no sentence"
             )
-        self._search(self._default)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Tables, resampler and both searches are set up by the first sound: it shall not be a caller's."""
+        noise = np.random.default_rng(0).normal(0, 500, _RATE_HZ // 2).astype(np.int16)
+        sound = without_silence(at_rate(Utterance(noise, _RATE_HZ // 2), _RATE_HZ))
+        for search in (self._search(self._default), _PHONES):
+            self._run(search, sound)
 
     def bucket(self, utterance: Utterance) -> Hashable:
         return utterance.grammar

@@ -94,6 +94,9 @@ class EspeakEngine:
         library.espeak_SetParameter(_RATE, self._rate_wpm, 0)
         library.espeak_SetParameter(_VOLUME, _VOLUME_PERCENT, 0)
         self._library = library
+        self._speak(
+            Sentence("Hello."), lambda _audio: None, Event()
+        )  # the voice is loaded with the first word
 
     def _speak(self, sentence: Sentence, give: Callable[[Samples], None], stop: Event) -> None:
         if stop.is_set():

@@ -9,6 +9,7 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
+from aiworker.stt.apart import SphinxApart
 from aiworker.stt.choose import sentences
 from aiworker.stt.port import Hypothesis, SttEngine, Utterance
 from aiworker.stt.sphinx import Sphinx
@@ -46,8 +47,8 @@ def _tones(*, multilingual: bool, window_s: float = 30.0) -> Speaker:
     return Speaker(engine, {text: speak(text.split()) for text in texts})
 
 
-def _human() -> Speaker:
-    engine = Sphinx(sentences(SttConfig()))
+def _human(kind: type[Sphinx | SphinxApart]) -> Speaker:
+    engine = kind(sentences(SttConfig()))
     engine.load()
     return Speaker(engine, recordings())
 
@@ -56,7 +57,8 @@ MAKERS: dict[str, Callable[[], Speaker]] = {
     "faster-whisper": functools.cache(lambda: _tones(multilingual=False)),
     "faster-whisper-multilingual": functools.cache(lambda: _tones(multilingual=True)),
     "faster-whisper-short-window": functools.cache(lambda: _tones(multilingual=False, window_s=12.0)),
-    "pocketsphinx": functools.cache(_human),
+    "pocketsphinx": functools.cache(lambda: _human(Sphinx)),
+    "pocketsphinx-apart": functools.cache(lambda: _human(SphinxApart)),
 }
 
 
