@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from aiworker.core.segments import Segmenter, split
 
+MAX_PIECES = 200
+"""Sentences of one stream; a model that does not stop is not heard further. Media workers take 256 in a turn."""
+
 _WORD = re.compile(r"\w+")
 
 
@@ -42,8 +45,9 @@ class Stream:
         return ready
 
     def _add(self, pieces: list[str]) -> None:
-        self._ready += pieces
-        self._pieces += len(pieces)
+        kept = pieces[: MAX_PIECES - self._pieces]
+        self._ready += kept
+        self._pieces += len(kept)
 
 
 def same_words(one: str, other: str) -> bool:

@@ -40,6 +40,10 @@ MEDIA_GONE_NS = 10 * NS_PER_S
 """A call whose media worker has had no lease for this long is gone: it was attached elsewhere, or it ended (I1)."""
 
 
+QUIET_NS = 30 * NS_PER_S
+"""A call of which nothing was heard for this long is asked for in the registry: its end may have been lost with Redis."""
+
+
 class Step(Enum):
     """Where an utterance is."""
 
@@ -195,6 +199,10 @@ class _Lane:
     ended: list[_Spoken] = field(default_factory=list)
     leaving_ns: int = 0
     media_gone_ns: int = 0
+    alive_ns: int = 0
+    """When it was last heard, attached or found in the registry."""
+    unknown: int = 0
+    """Checks in a row in which the registry did not know it."""
 
 
 @dataclass(slots=True)
@@ -241,6 +249,7 @@ class Utterances:
         elif message.epoch >= lane.attach.epoch:
             lane.attach = message
             lane.leaving_ns = lane.media_gone_ns = 0
+        lane.alive_ns, lane.unknown = now_ns, 0
         early = self._early.pop(message.call_id, None)
         effects: list[Effect] = []
         for rate_hz, frame in early.frames if early else ():
@@ -263,6 +272,7 @@ class Utterances:
         if lane is None:
             self._keep_early(rate_hz, frame, now_ns)
             return []
+        lane.alive_ns, lane.unknown = now_ns, 0
         spoken, effects = self._place(lane, rate_hz, frame, now_ns)
         if spoken is None:
             self.losses["late"] += 1
@@ -321,6 +331,21 @@ class Utterances:
                 lane.media_gone_ns = now_ns
             elif now_ns - lane.media_gone_ns > MEDIA_GONE_NS and not lane.leaving_ns:
                 lane.leaving_ns = now_ns
+
+    def quiet(self, now_ns: int) -> list[str]:
+        """Calls that should be asked for in the registry; `checked` takes the answer."""
+        lanes = self._lanes.items()
+        return [c for c, lane in lanes if now_ns - lane.alive_ns > QUIET_NS and not lane.leaving_ns]
+
+    def checked(self, call_id: str, now_ns: int, *, known: bool) -> None:
+        """The registry was asked for a quiet call. Once may be a Redis that is just being told again."""
+        lane = self._lanes.get(call_id)
+        if lane is None or now_ns - lane.alive_ns <= QUIET_NS:
+            return
+        lane.alive_ns = now_ns
+        lane.unknown = 0 if known else lane.unknown + 1
+        if lane.unknown > 1 and not lane.leaving_ns:
+            lane.leaving_ns = now_ns
 
     # --- frames
 

@@ -7,6 +7,7 @@ This shell brings messages, tokens and time to the dialogues and performs what t
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from aiworker.core.dialogue import Dialogue
@@ -131,7 +132,8 @@ class LlmWorker:
                 await tail.read_all()
         except BusError as error:
             log.warning("resumed without its history", call_id=attach.call_id, problem=str(error))
-        waiting = self._resuming.pop(attach.call_id)
+        finally:
+            waiting = self._resuming.pop(attach.call_id)
         self._begin(attach, tail)
         for message in waiting:
             await self.on_message(message)
@@ -176,6 +178,8 @@ class LlmWorker:
                 case Generate(generation):
                     task = self._shell.spawn(self._stream(call_id, call, effect), "stream")
                     call.streams[generation] = task
+                    # One that is stopped before its first step never gets to its own end.
+                    task.add_done_callback(partial(_finished, call, generation))
                 case Stop(generation):
                     if generation in call.streams:
                         call.streams[generation].cancel()
@@ -214,7 +218,6 @@ class LlmWorker:
             end = TimePassed()  # nobody waits for this stream
             raise
         finally:
-            call.streams.pop(wanted.generation, None)
             if not isinstance(end, TimePassed):
                 self._deliver(call_id, end)
 
@@ -246,6 +249,10 @@ class LlmWorker:
 
     def _now_ns(self) -> int:
         return self._shell.clock.now_ns()
+
+
+def _finished(call: _Call, generation: int, _task: asyncio.Task[None]) -> None:
+    call.streams.pop(generation, None)
 
 
 async def serve(config: Config, name: str) -> None:

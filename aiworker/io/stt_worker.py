@@ -27,6 +27,7 @@ log = get_log(__name__)
 
 _HOUSEKEEPING_S = 0.2
 _MEDIA_CHECK_BEATS = 4
+_CHECKS_PER_BEAT = 8
 _DECODE_S = 120.0
 """A decode that takes longer than this hangs."""
 _EX_SOFTWARE = 70
@@ -92,6 +93,9 @@ class SttWorker:
         if self._beats % _MEDIA_CHECK_BEATS == _MEDIA_CHECK_BEATS - 1:
             alive = await self._shell.registry.live("media")
             self._utterances.media_alive(alive.keys(), self._shell.clock.now_ns())
+        for call_id in self._utterances.quiet(self._shell.clock.now_ns())[:_CHECKS_PER_BEAT]:
+            known = await self._shell.registry.call(call_id) is not None
+            self._utterances.checked(call_id, self._shell.clock.now_ns(), known=known)
 
     def calls(self) -> int:
         return self._utterances.calls()

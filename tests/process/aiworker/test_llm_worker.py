@@ -7,10 +7,11 @@ import pytest
 from aiworker.io.llm_worker import LlmWorker
 from aiworker.llm.agents import Agents
 from shared.config import Config, RedisConfig
-from shared.contracts import AiWorkers, DialogueAttach, DialogueDetach, SpeechStarted
+from shared.contracts import AiWorkers, DialogueAttach, DialogueDetach, SpeechStarted, Transcript
 from shared.metrics import Metrics
 from shared.registry import CallRecord
 from shared.shell import Identity, Shell
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.process
 
@@ -67,3 +68,16 @@ async def test_message_for_an_unknown_call_is_passed_over(shell: Shell) -> None:
     await worker.on_message(SpeechStarted(call_id="nobody", epoch=1, turn=1))
     await worker.on_message(DialogueDetach(call_id="nobody", reason="bye"))
     assert worker.calls() == 0
+
+
+async def test_a_stream_that_is_stopped_before_its_first_step_is_not_kept(shell: Shell) -> None:
+    worker = LlmWorker(shell, Agents(shell.config.llm))
+    await worker.on_message(attach("c1"))
+    said = {"call_id": "c1", "epoch": 1, "turn": 1}
+    await worker.on_message(SpeechStarted(**said))
+    for number in range(5):  # each speculation stops the one before, which has not had a turn of the loop
+        await worker.on_message(Transcript(**said, kind="speculative", text=f"question number {number}"))
+    streams = worker._calls["c1"].streams
+    assert len(streams) == 5
+    await eventually(lambda: not streams)
+    await worker.on_message(DialogueDetach(call_id="c1", reason="bye"))

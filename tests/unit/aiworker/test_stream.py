@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiworker.core.stream import Stream, same_words
+from aiworker.core.stream import MAX_PIECES, Stream, same_words
 
 pytestmark = pytest.mark.unit
 
@@ -40,3 +40,11 @@ def test_stream_without_words_is_empty_unless_it_hangs_up() -> None:
 )
 def test_case_and_punctuation_are_not_words(one: str, other: str, same: bool) -> None:
     assert same_words(one, other) is same
+
+
+def test_a_model_that_does_not_stop_is_kept_within_a_bound() -> None:
+    stream = Stream(1, 0, "", gated=True)
+    for _ in range(2 * MAX_PIECES):
+        stream.feed("And another sentence. ")
+    stream.finish("")
+    assert len(stream.taken()) == MAX_PIECES

@@ -11,6 +11,7 @@ from aiworker.core.utterances import (
     LINGER_NS,
     LONGEST_MS,
     MEDIA_GONE_NS,
+    QUIET_NS,
     SILENT_NS,
     TABLE,
     Decode,
@@ -515,3 +516,35 @@ def test_open_steps_take_every_mark() -> None:
     marks = {Happening.AUDIO, Happening.PAUSE, Happening.RESUME, Happening.END, Happening.ABORT}
     for step in (Step.LISTENING, Step.PAUSED, Step.GUESSED):
         assert marks <= set(TABLE[step])
+
+
+def test_a_quiet_call_that_the_registry_does_not_know_twice_is_forgotten() -> None:
+    said = Utterances(capacity=4, bucket=lambda _: 0)
+    for call in ("gone", "lives"):
+        said.attach(attach(call), 0)
+    assert said.quiet(QUIET_NS) == []
+    for check in (1, 2):
+        now_ns = check * (QUIET_NS + 1)
+        assert said.quiet(now_ns) == ["gone", "lives"]
+        assert said.calls() == 2
+        said.checked("gone", now_ns, known=False)
+        said.checked("lives", now_ns, known=True)
+        assert said.quiet(now_ns) == [], "asked once per while"
+    said.expire(now_ns + LINGER_NS + 1)
+    assert said.calls() == 1
+    assert said.quiet(now_ns + QUIET_NS + 1) == ["lives"]
+
+
+def test_a_call_that_is_heard_again_is_not_forgotten_for_an_old_check() -> None:
+    said = Utterances(capacity=4, bucket=lambda _: 0)
+    said.attach(attach(), 0)
+    said.checked("a", QUIET_NS + 1, known=False)
+    later_ns = 2 * QUIET_NS + 2
+    said.frame(RATE, frame(Mark.START), later_ns)
+    said.checked("a", later_ns, known=False)
+    said.checked("another", later_ns, known=False)
+    said.expire(later_ns + LINGER_NS + 1)
+    assert said.calls() == 1
+    said.checked("a", later_ns + QUIET_NS + 1, known=False)
+    said.expire(later_ns + QUIET_NS + LINGER_NS + 2)
+    assert said.calls() == 1, "the first miss since it was heard"
