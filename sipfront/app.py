@@ -5,6 +5,7 @@ media.media_cidrs); VOICEFARM_WORKER_NAME names the worker.
 """
 
 import asyncio
+import logging
 import os
 import signal
 from typing import Any
@@ -147,6 +148,8 @@ async def serve(config: Config, name: str) -> None:
     )
     shell = Shell(config, identity, Metrics("front"))
     set_up_logs(shell.worker_id, config.ops.log_level, config.ops.log_format)
+    # The parser has a line to say about every odd datagram, and strangers send them by the thousand: they are counted.
+    logging.getLogger("aiosipua").setLevel(logging.CRITICAL)
     await FrontProcess(config, shell, udp).run()
 
 

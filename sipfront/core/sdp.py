@@ -84,6 +84,8 @@ def _is_kept(line: str) -> bool:
         if line:
             raise BadSdp("control characters")
         return False
+    if line.splitlines() != [line]:  # U+0085, U+2028: the parser would see a line that was not checked here
+        raise BadSdp("line separator inside a line")
     if len(line) < 2 or line[1] != "=":
         raise BadSdp(f"not a line of SDP: {line[:40]!r}")
     if line[0] == "m" and not _MEDIA.fullmatch(line):

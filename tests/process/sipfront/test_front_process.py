@@ -262,12 +262,14 @@ def test_nothing_a_stranger_sends_silences_the_front(front, media):
         Caller(number="v1").request("OPTIONS").replace(b":5070;rport", b":99999;rport=-1;received=8.8.8.8"),
         Caller(number="v2").request("OPTIONS").replace(b"rport;", b"rport=99999;received=a\0b;"),
         Caller(number="v3").request("BYE", to_tag="x"),
+        Caller(number="v4").request("OPTIONS") + b"more than it announced",
     ]  # fmt: skip
     with UdpPeer(front.sip_port) as peer:
         for data in rubbish:
             peer.send(data)
     assert options(front).code == 200
     assert b"Traceback" not in front.log.read_bytes()
+    assert b"Content-Length" not in front.log.read_bytes()  # no line per packet that a stranger sends
 
 
 def test_setting_that_is_wrong_ends_the_process_with_its_name():

@@ -46,3 +46,9 @@ def test_parts_of_a_stream():
     assert names == [(8, "PCMA", 8000, 1), (0, "PCMU", 8000, 1), (96, "TELEPHONE-EVENT", 8000, 1)]
     assert (stream.max_ptime_ms, stream.several_ports, stream.direction) == (40, False, "sendrecv")
     assert read(OFFER + "a=maxptime:x\r\n").streams[0].max_ptime_ms == 0
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_separator_that_only_the_parser_takes_for_a_line_end_is_refused(separator):
+    with pytest.raises(BadSdp):
+        read(OFFER.replace("s=-", f"s=-{separator}m=audio 1 RTP/AVP 0"))
