@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from shared.bus import Reader, RedisBus, connect
+from shared.bus.redis_bus import run
 from shared.contracts import CallEvent, decode
 from shared.errors import ContractError
 from shared.keys import Keys
@@ -40,7 +41,7 @@ class EventLogs:
                 if event.kind in until:
                     return
             seen = seen or bool(batch)
-            if seen and not batch and not await self._client.exists(self._keys.events(call_id)):
+            if seen and not batch and not await run(self._client.exists(self._keys.events(call_id))):
                 return
 
     async def _read(self, reader: Reader) -> list[CallEvent]:
