@@ -10,6 +10,7 @@ from dataclasses import replace
 from shared.config import Route
 from shared.contracts import EndReason, MediaAnswer, MediaEnded
 from sipfront.core import dialog as dialogs
+from sipfront.core import lease
 from sipfront.core.body import SDP, session_description, taken_instead
 from sipfront.core.call import Call
 from sipfront.core.calls import Calls
@@ -94,6 +95,11 @@ class Front:
         """The registry refused a `Reserve`, or cannot be reached."""
         self.calls.refused(call_id, reason, now_ns)
         return self._drain()
+
+    def wants_place(self, call_id: str) -> bool:
+        """Whether a `Reserve` is still of use: not when its call was given up while it waited its turn."""
+        call = self.calls.get(call_id)
+        return call is not None and call.lease is lease.State.RESERVING
 
     def media_answer(self, message: MediaAnswer, now_ns: int) -> list[Effect]:
         self.calls.media_answer(message, now_ns)

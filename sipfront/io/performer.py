@@ -39,6 +39,10 @@ _OWED_MAX = 20_000
 """Releases kept while Redis is away; more than calls can be."""
 
 
+_AT_ONCE = 32
+"""Registry calls at the same time. Each takes a connection; more than the client's pool would fail, the beat among them."""
+
+
 class Performer:
     """Stands between one core and the world."""
 
@@ -49,6 +53,7 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns: int | None = None
         self._owed: dict[str, Release] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._acts: dict[type, Callable[[Any], None]] = {
             Send: self._send, Control: self._control, Count: self._count, Observe: self._observe,
             Note: lambda note: log.info(note.event, **note.fields),
@@ -137,7 +142,8 @@ class Performer:
 
     async def _mark(self, effect: MarkAnswered) -> None:
         try:
-            await self._shell.registry.answered(effect.call_id)
+            async with self._turns:
+                await self._shell.registry.answered(effect.call_id)
         except BusError as error:
             log.warning("call not marked as answered", call_id=effect.call_id, problem=str(error))
 
@@ -149,11 +155,13 @@ class Performer:
         """
         reason, got, place = "registry", None, None
         try:
-            if effect.again:
-                await self._shell.registry.release(effect.call_id, linger_ms=0)
-            needs = cast("list[Role]", effect.needs)
-            got = await self._shell.registry.reserve(self._record(effect), needs)
-            place = await self._placed(got)
+            async with self._turns:
+                if effect.again:
+                    await self._shell.registry.release(effect.call_id, linger_ms=0)
+                if self._front.wants_place(effect.call_id):
+                    needs = cast("list[Role]", effect.needs)
+                    got = await self._shell.registry.reserve(self._record(effect), needs)
+                    place = await self._placed(got)
         except Refused as refused:
             reason = refused.reason
         except BusError as error:
@@ -192,9 +200,10 @@ class Performer:
         linger_ms = int(self._shell.config.ops.events_linger_s * 1_000)
         registry, place = self._shell.registry, release.untouched
         try:
-            found = await registry.release(release.call_id, linger_ms=linger_ms)
-            if found and place:
-                await registry.give_ports(place.worker, [place.port])
+            async with self._turns:
+                found = await registry.release(release.call_id, linger_ms=linger_ms)
+                if found and place:
+                    await registry.give_ports(place.worker, [place.port])
         except BusError as error:
             log.warning("release will be tried again", call_id=release.call_id, problem=str(error))
             return

@@ -18,6 +18,7 @@ from sipfront.app import settings_of
 from sipfront.core.effects import LogEvent, Reserve, Send
 from sipfront.core.farm import FarmLoad
 from sipfront.core.front import Front
+from sipfront.core.lease import State
 from sipfront.core.mint import CountingMint
 from sipfront.io.performer import Performer
 from sipfront.io.udp import UdpSocket
@@ -130,6 +131,31 @@ async def test_reservation_of_a_front_that_fails_right_after_it_is_owed_and_paid
     assert await registry.held("media-0.1") == []
     assert await registry.free_ports("media-0.1") == [20_000]
     assert len(desk.front.calls) == 0
+
+
+async def test_burst_of_calls_waits_its_turn_at_the_registry(desk):
+    """More calls at once than the client has connections: every one gets its place, and none is refused for that."""
+    media = WorkerRecord(worker_id="media-0.1", role="media", host="127.0.0.1", http_port=1, capacity=500)
+    await desk.shell.registry.beat(media)
+    await desk.shell.registry.set_ports("media-0.1", list(range(20_000, 20_800, 2)))
+    for number in range(300):
+        caller = Caller(port=desk.source[1], number=str(number))
+        desk.performer.received(caller.invite(), desk.source, "127.0.0.1")
+    await eventually(lambda: all(call.lease is State.OPENING for call in desk.front.calls))
+    assert len(desk.front.calls) == 300
+
+
+async def test_call_given_up_while_it_waits_its_turn_reserves_nothing(desk):
+    media = WorkerRecord(worker_id="media-0.1", role="media", host="127.0.0.1", http_port=1, capacity=500)
+    await desk.shell.registry.beat(media)
+    await desk.shell.registry.set_ports("media-0.1", [20_000])
+    caller = Caller(port=desk.source[1])
+    desk.performer.received(caller.invite(), desk.source, "127.0.0.1")
+    desk.performer.received(caller.request("CANCEL"), desk.source, "127.0.0.1")
+    await eventually(lambda: not len(desk.front.calls))
+    assert await desk.shell.registry.free_ports("media-0.1") == [20_000]
+    assert await desk.shell.registry.held("media-0.1") == []
+    assert desk.performer.owed() == 0
 
 
 async def _cancelled_once_placed(desk: Desk, task: asyncio.Task[None]) -> bool:
