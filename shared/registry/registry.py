@@ -4,6 +4,7 @@ Counts are sizes of sets of call ids, never counters, so every change is idempot
 A worker is the truth about its own calls: when Redis forgot, the worker writes it again (DESIGN section 8).
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,10 @@ from shared.registry.records import CallRecord, Held, Placement, Role, WorkerRec
 
 _SCRIPTS = ("worker", "reserve", "release", "answered", "assign", "audit", "refresh", "restore")
 
+_AT_ONCE = 32
+"""Scripts at the same time. Each takes a connection, and a burst (a worker that dies with all its calls) would take more
+than the client has: then calls fail although Redis is well, the beat among them."""
+
 
 class Registry:
     """One process's view of the registry. Every method raises BusError when Redis cannot be reached."""
@@ -24,6 +29,7 @@ class Registry:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         folder = files("shared.registry")
         self._script = {
             name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS
@@ -31,7 +37,7 @@ class Registry:
 
     async def beat(self, record: WorkerRecord) -> tuple[bool, int]:
         """Renews a worker's lease; (True when the registry did not know it, calls reserved on it)."""
-        fresh, used = await self._call(
+        fresh, used = await self._run(  # waits for nobody's turn: a late beat is a lost lease
             "worker", record.role, record.worker_id, record.state, record.capacity,
             msgspec.json.encode(record), INBOX_TTL_MS,
         )  # fmt: skip
@@ -160,6 +166,10 @@ class Registry:
         return found
 
     async def _call(self, script: str, *args: object) -> Any:
+        async with self._turns:
+            return await self._run(script, *args)
+
+    async def _run(self, script: str, *args: object) -> Any:
         return await run(self._script[script](args=[self._keys.prefix, *args]))
 
 

@@ -40,7 +40,7 @@ _OWED_MAX = 20_000
 
 
 _AT_ONCE = 32
-"""Registry calls at the same time. Each takes a connection; more than the client's pool would fail, the beat among them."""
+"""Registry calls at the same time: as many as the registry runs, so that a call given up while it waits is found out."""
 
 
 class Performer:

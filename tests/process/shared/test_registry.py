@@ -285,3 +285,12 @@ async def test_worker_of_an_unknown_version_hides_no_other(farm: Farm) -> None:
     await farm.add(worker("stt", "s2"))
     await farm.client.hset(farm.keys.worker("s2"), "record", b'{"role": "of tomorrow"}')
     assert set(await farm.registry.live("stt")) == {"s1"}
+
+
+async def test_burst_waits_its_turn_and_the_beat_does_not(farm: Farm) -> None:
+    """Five times as many as the client has connections; those that found none failed, on a Redis that was well."""
+    await farm.add(worker("media", "m1"))
+    ended = asyncio.gather(*(farm.registry.release(f"c{n}", linger_ms=0) for n in range(500)))
+    assert await farm.registry.beat(worker("media", "m1")) == (False, 0)
+    assert not ended.done()
+    assert await ended == [False] * 500
