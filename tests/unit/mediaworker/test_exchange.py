@@ -1,10 +1,13 @@
 """Opening and ending calls: every answer once, everything given back once (I1)."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from mediaworker.core.effects import Count, Drain, EndAll, Failed, PortFreed, Released
 from mediaworker.core.exchange import ACK_LIMIT_NS, ANSWERS_KEPT
-from mediaworker.core.legs import LegLost
+from mediaworker.core.legs import LegLost, Speech
 from shared.contracts import (
     MediaAnswer,
     MediaClose,
@@ -261,3 +264,37 @@ def test_a_call_that_breaks_again_while_it_ends_is_gone_all_the_same() -> None:
     assert len(bench.exchange) == 0
     assert bench.wire.bound == {}
     assert bench.tick(2) == []
+
+
+# --- calls by the thousand
+
+
+def live_through(bench: Bench, number: int) -> None:
+    """One call of everything: heard, answered, interrupted by its end."""
+    call_id = f"many-{number}"
+    row = bench.open(call_id, port=20_000 + 2 * (number % 100), record=True)
+    bench.speech(row, Speech.ONSET, inside=True)
+    bench.speech(row, Speech.END)
+    bench.reply(1, ms=40, last=False, call_id=call_id)
+    bench.tick()
+    bench.do(close(call_id, f"close-{number}"))
+    bench.engine.rtcp_out()
+    bench.tape.finished.clear()
+    bench.effects.clear()
+
+
+def test_calls_that_are_over_leave_nothing_in_memory_but_their_last_answers() -> None:
+    bench = Bench()
+    tracemalloc.start()
+    try:
+        for number in range(ANSWERS_KEPT // 3 + 50):
+            live_through(bench, number)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(10_000, 10_300):
+            live_through(bench, number)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 300 * 48, "less than the smallest object per call"
