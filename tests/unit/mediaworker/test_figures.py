@@ -12,7 +12,7 @@ from mediaworker.core.effects import Count, Holding, Observe
 from mediaworker.core.engine import Engine
 from mediaworker.core.engine import Snapshot as EngineSnapshot
 from mediaworker.io import pages
-from mediaworker.io.figures import Figures, TickFigures, histogram_samples
+from mediaworker.io.figures import OTHER_TENANTS, TENANTS_MAX, Figures, TickFigures, histogram_samples
 from mediaworker.io.pages import STALE_S, AggregateCollector, CallsCollector, Latest, Snapshot
 from shared.metrics import CALL_FAMILIES, TICK_BUCKETS, Metrics
 
@@ -188,3 +188,20 @@ def test_a_tick_that_stands_still_is_seen_through_a_fresh_snapshot() -> None:
     latest = Latest(lambda: 100.0)
     latest.take(figures.snapshot("", {}, 3.0))
     assert latest.unhealthy().startswith("the tick stands still for 3.")
+
+
+def test_tenants_beyond_the_bound_share_their_series() -> None:
+    metrics = Metrics("media")
+    figures = Figures(metrics, 10)
+    for number in range(TENANTS_MAX + 20):
+        for call in ("a", "b"):
+            name = "voicefarm_turn_voice_to_voice_seconds"
+            figures.observe(Observe(name, (f"tenant-{number}",), 0.5, call))
+    counts = {
+        sample.labels["tenant"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "voicefarm_turn_voice_to_voice_seconds_count"
+    }
+    assert len(counts) == TENANTS_MAX + 1
+    assert (counts["tenant-0"], counts[OTHER_TENANTS]) == (2, 40)
