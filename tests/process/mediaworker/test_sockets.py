@@ -264,8 +264,7 @@ def test_the_best_sockets_of_this_machine_are_taken():
     sockets.close_all()
 
 
-def test_without_a_file_descriptor_left_the_leg_is_refused_and_the_port_is_not_at_fault():
-    bed = Bed()
+def test_without_a_file_descriptor_left_the_leg_is_refused_and_the_port_is_not_at_fault(bed: Bed):
     row = bed.engine.open(leg_setup(), time.monotonic_ns())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with udp() as last:
@@ -278,4 +277,3 @@ def test_without_a_file_descriptor_left_the_leg_is_refused_and_the_port_is_not_a
     assert refused.value.reason == "full"
     bed.sockets.bind_pair(bed.port, row)
     assert len(bed.sockets) == 1
-    bed.sockets.close_all()
