@@ -1,5 +1,6 @@
 """Fixtures that every category uses. A test's category marker is obligatory."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,9 +9,13 @@ import redis
 from tests.support.processes import redis_server
 
 CATEGORIES = {"unit", "property", "conformance", "simulation", "process", "peers"}
-
-
 REAL_TIME = {"process", "peers"}
+
+
+def pytest_configure() -> None:
+    """A shell makes what it puts into the background deaf to SIGINT, and so would be every process a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,7 +50,7 @@ def running(
     with (log or Path(os.devnull)).open("ab") as output:
         process = subprocess.Popen(
             list(command), env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, cwd=cwd or REPO, preexec_fn=_hear_interrupts,
+            start_new_session=True, cwd=cwd or REPO,
         )  # fmt: skip
         watch = _undertaker()
         watch.write(f"+{process.pid}\n")
@@ -59,11 +59,6 @@ def running(
         finally:
             stop(process)
             watch.write(f"-{process.pid}\n")
-
-
-def _hear_interrupts() -> None:
-    """A shell starts what it puts into the background deaf to SIGINT, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @functools.cache
