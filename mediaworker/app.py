@@ -207,10 +207,7 @@ class MediaWorker:
             if self._latest:
                 self._figures.take(self._latest[0])
             self._figures.ports(self._ports.counts())
-            self._figures.outbox(
-                self._shell.pcm_outbox.counts().dropped + self._effects.dropped_audio,
-                self._effects.dropped_control,
-            )
+            self._figures.rings(self._effects.dropped_audio, self._effects.dropped_control)
             self._shell.pages.before_metrics()
             not_ready = self._shell.pages.ready()
             tick_age_s = (time.monotonic_ns() - self._ticked_ns) / NS_PER_S

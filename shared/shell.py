@@ -100,6 +100,7 @@ class Shell:
         self._stop = asyncio.Event()
         self._draining = asyncio.Event()
         self._bus_ok = True
+        self._counted: dict[str, int] = {}
 
     # --- sending
 
@@ -313,9 +314,26 @@ class Shell:
         who = self.identity
         self.metrics.gauge("voicefarm_worker_info", self.worker_id, who.role, who.engine).set(1)
         self.metrics.gauge("voicefarm_worker_draining").set(self.state == "draining")
+        self._count_outboxes()
         if who.role != "jobs":
             self.metrics.gauge("voicefarm_calls_active").set(self._hooks.calls() if self._hooks else 0)
             self.metrics.gauge("voicefarm_calls_capacity").set(who.capacity)
+
+    def _count_outboxes(self) -> None:
+        """What the outboxes gave up since the last look: nothing bounded is full in silence (I6)."""
+        now = [box.counts() for box in (self.outbox, self.pcm_outbox)]
+        totals = {
+            "live": sum(counts.dropped for counts in now),
+            "refused": sum(counts.refused for counts in now),
+            "failures": sum(counts.failures for counts in now),
+        }
+        for kind, total in totals.items():
+            more = total - self._counted.get(kind, 0)
+            self._counted[kind] = total
+            if kind == "failures":
+                self.metrics.counter("voicefarm_bus_failures").inc(more)
+            else:
+                self.metrics.counter("voicefarm_bus_dropped", kind).inc(more)
 
 
 def describe(message: Message) -> dict[str, Any]:

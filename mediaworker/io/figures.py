@@ -84,8 +84,8 @@ class Figures:
         for state, count in counts.items():
             self._metrics.gauge("voicefarm_rtp_ports", state).set(count)
 
-    def outbox(self, dropped: int, control_dropped: int) -> None:
-        """Entries that this process gave up, since its start."""
+    def rings(self, dropped: int, control_dropped: int) -> None:
+        """Entries given up between the tick and the bus thread since the start; the shell counts its outboxes."""
         self._raise("voicefarm_bus_dropped", ("live",), dropped)
         self._raise("voicefarm_bus_dropped", ("refused",), control_dropped)
 

@@ -91,6 +91,23 @@ async def test_messages_arrive_by_both_inboxes_and_a_broken_handler_does_not_sto
     assert 'role="tts"' in text
 
 
+async def test_entries_given_up_are_shown_once_when_metrics_are_asked_twice(redis_url: str) -> None:
+    shell, hooks = make_shell(redis_url), Recorder()
+    async with served(shell, hooks):
+        for _ in range(3):  # put at once, before the writer runs: the queue keeps 500
+            for n in range(600):
+                shell.send_pcm("nobody.x", SpeakCancel(call_id="c", turn=n))
+            await shell.pcm_outbox.drained()
+            shell.pages.before_metrics()
+            shell.pages.before_metrics()
+        assert (
+            shell.metrics.registry.get_sample_value("voicefarm_bus_dropped_total", {"kind": "live"}) == 300.0
+        )
+        assert (
+            shell.metrics.registry.get_sample_value("voicefarm_bus_dropped_total", {"kind": "refused"}) == 0.0
+        )
+
+
 async def test_event_log_is_written(redis_url: str) -> None:
     shell, hooks = make_shell(redis_url), Recorder()
     async with served(shell, hooks):

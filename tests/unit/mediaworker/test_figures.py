@@ -87,7 +87,7 @@ def test_what_calls_saw_is_observed_with_the_call_as_exemplar() -> None:
 def test_ports_and_given_up_entries_are_shown() -> None:
     figures, metrics = make()
     figures.ports({"free": 4, "used": 1, "quarantined": 2})
-    figures.outbox(3, 1)
+    figures.rings(3, 1)
     assert value(metrics, "voicefarm_rtp_ports", state="quarantined") == 2
     assert value(metrics, "voicefarm_bus_dropped_total", kind="live") == 3
     assert value(metrics, "voicefarm_bus_dropped_total", kind="refused") == 1
