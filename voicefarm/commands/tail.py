@@ -59,7 +59,10 @@ async def _find(logs: EventLogs, wanted: str) -> str:
         if not live:
             raise FarmError("no call is up")
         return live[-1]
-    return next((call_id for call_id in live if call_id.endswith(wanted)), wanted)
+    found = next((call_id for call_id in live if call_id.endswith(wanted)), "")
+    if not found and not await logs.has_log(wanted):
+        raise FarmError(f"no call {wanted} is up, and nothing is written of one")
+    return found or wanted
 
 
 async def follow_all(logs: EventLogs, *, as_json: bool = False, bars: bool = False) -> None:

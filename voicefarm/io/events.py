@@ -28,6 +28,10 @@ class EventLogs:
         """The live calls, oldest first."""
         return sorted(await self._registry.calls(), key=lambda call: call.call_id)
 
+    async def has_log(self, call_id: str) -> bool:
+        """Whether anything is written of a call; a log ends a little after its call."""
+        return bool(await run(self._client.exists(self._keys.events(call_id))))
+
     async def follow(
         self, call_id: str, *, until: frozenset[str] = frozenset({"call.ended"})
     ) -> AsyncIterator[CallEvent]:
@@ -41,7 +45,7 @@ class EventLogs:
                 if event.kind in until:
                     return
             seen = seen or bool(batch)
-            if seen and not batch and not await run(self._client.exists(self._keys.events(call_id))):
+            if seen and not batch and not await self.has_log(call_id):
                 return
 
     async def _read(self, reader: Reader) -> list[CallEvent]:

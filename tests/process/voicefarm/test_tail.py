@@ -116,7 +116,13 @@ async def test_call_is_found_by_its_end_or_as_the_newest(farm: Farm) -> None:
         await farm.call(call_id)
     assert await _find(farm.logs, "newest") == "0002-bbbb"
     assert await _find(farm.logs, "aaaa") == "0001-aaaa"
+    await farm.happens("0003-whole", "call.ended", 5_000, reason="bye")
     assert await _find(farm.logs, "0003-whole") == "0003-whole", "an id whose call is over is taken as it is"
+
+
+async def test_a_call_that_never_was_is_an_error_and_no_long_wait(farm: Farm) -> None:
+    with pytest.raises(FarmError, match="no call nonsense is up"):
+        await _find(farm.logs, "nonsense")
 
 
 async def test_every_call_is_followed_also_one_that_comes_later(
