@@ -85,6 +85,7 @@ class RedisReader:
         self._skew_ms: float | None = None
 
     async def read(self, *, count: int = 16, block_ms: int = 1_000) -> Batch:
+        _honour_cancellation()
         if self._cursor == "$":
             self._cursor = await self._newest()
         block = max(block_ms, 0) or None
@@ -137,6 +138,15 @@ class RedisReader:
 def _key(entry_id: bytes) -> tuple[int, int]:
     ms, _, n = entry_id.partition(b"-")
     return int(ms), int(n or 0)
+
+
+def _honour_cancellation() -> None:
+    """The client looks for stale data under `asyncio.timeout(0)`, which up to Python 3.12 takes a cancellation that was
+    asked for just before for its own and swallows it: a loop that reads would then read on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def run(awaitable: Any) -> Any:

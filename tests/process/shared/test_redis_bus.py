@@ -59,3 +59,24 @@ async def test_late_data_is_measured_against_the_freshest_arrival(redis_url: str
     assert third.late == 1
     await client.aclose()
     await bus.close()
+
+
+async def test_reader_ends_when_it_is_cancelled_in_the_moment_an_entry_arrives(redis_url: str) -> None:
+    """The client looks for stale data under a timeout of nought, which swallows a cancellation asked for just before."""
+    bus = RedisBus(connect(redis_url))
+
+    async def read_on(stream: str) -> None:
+        reader = bus.reader(stream)
+        while True:
+            await reader.read(block_ms=1_000)
+
+    for n in range(300):
+        stream = f"s{n % 7}"
+        task = asyncio.create_task(read_on(stream))
+        await bus.append([Append(stream, b"x", 10)])
+        for _ in range(n % 12):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done, f"read on after {n % 12} turns of the loop"
+    await bus.close()
