@@ -122,13 +122,16 @@ class Metrics:
             self._families[family.name] = _build(family, self.registry)
 
     def counter(self, name: str, *labels: str) -> Counter:
-        return self._get(name, labels)  # type: ignore[no-any-return]
+        found: Counter = self._get(name, labels)
+        return found
 
     def gauge(self, name: str, *labels: str) -> Gauge:
-        return self._get(name, labels)  # type: ignore[no-any-return]
+        found: Gauge = self._get(name, labels)
+        return found
 
     def histogram(self, name: str, *labels: str) -> Histogram:
-        return self._get(name, labels)  # type: ignore[no-any-return]
+        found: Histogram = self._get(name, labels)
+        return found
 
     def _get(self, name: str, labels: tuple[str, ...]) -> Any:
         family = self._families[name]

@@ -62,7 +62,8 @@ def encode(message: Message) -> bytes:
     """The bytes of a message; bytes fields stay bytes."""
     fields = msgspec.to_builtins(message, builtin_types=(bytes,))
     fields["v"] = message.version
-    return msgpack.packb(fields, use_bin_type=True)  # type: ignore[no-any-return]
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    return packed
 
 
 def decode(data: bytes) -> Message:

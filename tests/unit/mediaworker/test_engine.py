@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mediaworker.core.engine import HOLD_TIMEOUT_NS, PHASE_FILL, Engine
+from mediaworker.core.engine import HOLD_TIMEOUT_NS, MUTE_TIMEOUT_NS, PHASE_FILL, Engine
 from mediaworker.core.legs import DtmfEvent, Heard, Speech
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
@@ -468,6 +468,17 @@ def test_a_caller_who_holds_us_for_ever_is_lost_at_last():
     caller = Caller(media, leg_setup(direction="recvonly"))
     caller.now_ns += HOLD_TIMEOUT_NS
     caller.tick(50)
+    assert [gone.reason for result in caller.results for gone in result.lost] == ["rtp_never"]
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_a_leg_that_owes_nothing_ends_when_no_front_can_be_left_to_end_it(direction: str):
+    media = engine(rtp_timeout_s=3.0)
+    caller = Caller(media, leg_setup(direction=direction))
+    caller.now_ns += MUTE_TIMEOUT_NS - TICK_NS * 60
+    caller.tick(50)
+    assert [gone for result in caller.results for gone in result.lost] == []
+    caller.tick(60)
     assert [gone.reason for result in caller.results for gone in result.lost] == ["rtp_never"]
 
 
