@@ -15,6 +15,12 @@ NARROWBAND_HZ = 8_000
 FRAME_SAMPLES = NARROWBAND_HZ * TICK_MS // 1_000
 """Samples of one narrowband frame: 160."""
 
+WIDEBAND_HZ = 16_000
+"""Sample rate of a wideband leg inside the farm, whatever its codec."""
+
+WIDE_FRAME_SAMPLES = WIDEBAND_HZ * TICK_MS // 1_000
+"""Samples of one wideband frame: 320."""
+
 BYTES_PER_SAMPLE = 2
 """Linear PCM is signed 16-bit little-endian everywhere inside the farm."""
 

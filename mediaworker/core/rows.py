@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaworker.core.legs import Samples
-from shared.units import FRAME_SAMPLES
+from shared.units import FRAME_SAMPLES, WIDE_FRAME_SAMPLES
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     # what the leg was opened with
     "opened": (np.bool_, 0), "started": (np.bool_, 0), "receives": (np.bool_, 0), "sends": (np.bool_, 0),
     "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
-    "alaw": (np.bool_, 0), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
+    "alaw": (np.bool_, 0), "coded": (np.bool_, 0), "wide": (np.bool_, 0), "clock": (np.int64, 160), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
     # whose packets are taken
     "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0),
     # RFC 3550 appendix A.1, A.3 and A.8
@@ -65,6 +65,10 @@ class Rows:
     detect: Mask
     record: Mask
     alaw: Mask
+    coded: Mask
+    """Not G.711: packets are decoded and encoded one by one (`coded.py`)."""
+    wide: Mask
+    """The leg's audio is 16 kHz: `caller_wide` and `sent_wide` hold it."""
     pinned: Mask
     flowing: Mask
     lost: Mask
@@ -78,6 +82,8 @@ class Rows:
     source: npt.NDArray[np.uint64]
     rtcp_to: npt.NDArray[np.uint64]
     room: Ints
+    clock: Ints
+    """Units of the RTP clock in 20 ms."""
     dtmf_type: Ints
     ext_max: Ints
     base_ext: Ints
@@ -124,6 +130,9 @@ class Rows:
             setattr(self, name, np.full(self.count, default, kind) if default else np.zeros(self.count, kind))
         self.caller_pcm: Samples = np.zeros((self.count, FRAME_SAMPLES), np.int16)
         self.sent_pcm: Samples = np.zeros((self.count, FRAME_SAMPLES), np.int16)
+        self.caller_wide: Samples = np.zeros((self.count, WIDE_FRAME_SAMPLES), np.int16)
+        """What wideband legs say at 16 kHz; `caller_pcm` has the same frame at 8 kHz. Other rows' are never touched."""
+        self.sent_wide: Samples = np.zeros((self.count, WIDE_FRAME_SAMPLES), np.int16)
         self.live = [0] * phases
         """Legs per phase."""
         self.end = [phase * capacity for phase in range(phases)]

@@ -15,7 +15,10 @@ from shared.contracts.control import (
     MediaOpen,
     MediaStart,
     MediaUpdate,
+    OpusSettings,
     RtpEndpoint,
+    SrtpKeys,
+    SrtpSuite,
     TurnSettings,
 )
 from shared.contracts.events import CallEvent
@@ -43,7 +46,7 @@ from shared.contracts.speech import (
 __all__ = [
     "AiWorkers", "AppKind", "AppSpec", "CallEvent", "CodecName", "DialogueAttach", "DialogueDetach", "DialogueUpdate",
     "Direction", "DtmfReceived", "EndReason", "Mark", "MediaAnswer", "MediaClose", "MediaEnded", "MediaFormat",
-    "MediaOpen", "MediaStart", "MediaUpdate", "Message", "Part", "PcmToMedia", "PcmToStt", "ReplyEnd", "ReplyFrame",
-    "RtpEndpoint", "SegmentPlayed", "Speak", "SpeakCancel", "SpeechStarted", "StageTimes", "SttAttach", "SttDetach",
-    "Transcript", "TurnSettings", "UtteranceFrame", "contracts", "decode", "encode",
+    "MediaOpen", "MediaStart", "MediaUpdate", "Message", "OpusSettings", "Part", "PcmToMedia", "PcmToStt", "ReplyEnd",
+    "ReplyFrame", "RtpEndpoint", "SegmentPlayed", "Speak", "SpeakCancel", "SpeechStarted", "SrtpKeys", "SrtpSuite",
+    "StageTimes", "SttAttach", "SttDetach", "Transcript", "TurnSettings", "UtteranceFrame", "contracts", "decode", "encode",
 ]  # fmt: skip

@@ -14,8 +14,8 @@ import msgspec
 from shared.errors import ContractError, UnknownMessage, UnknownVersion
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A value inside a message, without a tag of its own."""
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value inside a message, without a tag of its own; fields at their default are not sent, as in a message."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_defaults=True):

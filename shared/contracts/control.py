@@ -10,7 +10,8 @@ from shared.contracts.codec import Message, Part, contract
 
 AppKind = Literal["echo", "transcribe", "agent", "conference"]
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
-CodecName = Literal["PCMU", "PCMA"]
+CodecName = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
+SrtpSuite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM"]
 EndReason = Literal[
     "bye",  # the caller hung up
     "cancel",  # the caller gave up before the answer
@@ -54,15 +55,46 @@ class AppSpec(Part, frozen=True, kw_only=True):
     """`echo`: mode immediate | after_silence."""
 
 
+class OpusSettings(Part, frozen=True, kw_only=True):
+    """What the peer's fmtp asks of us (RFC 7587 section 6.1)."""
+
+    max_playback_hz: int = 48_000
+    max_average_bitrate: int = 0
+    """Bits per second, 0: ours to choose."""
+    use_inband_fec: bool = False
+    use_dtx: bool = False
+
+
 class MediaFormat(Part, frozen=True, kw_only=True):
     """The negotiated audio format: payload types are the offerer's own numbers."""
 
     codec: CodecName
     payload_type: int
+    clock_rate_hz: int = 8_000
+    """Of RTP timestamps: 8,000 for G.722 too (RFC 3551 section 4.5.2), 48,000 for Opus, the sampling rate for L16."""
     dtmf_payload_type: int | None = None
+    dtmf_clock_rate_hz: int = 8_000
+    comfort_noise_payload_type: int | None = None
+    """RFC 3389; None: none was agreed, silence is sent as audio."""
     ptime_ms: int = 20
+    """Of what we send: 10, 20, 30, 40 or 60. Packets of any length are taken."""
+    opus: OpusSettings = OpusSettings()
     direction: Direction = "sendrecv"
     """As seen from the farm: what we do with the stream."""
+    rtcp_mux: bool = False
+    """RTCP on the RTP port (RFC 5761)."""
+
+
+class SrtpKeys(Part, frozen=True, kw_only=True):
+    """SDES keys of both directions (RFC 4568): master key and salt. Never to be logged."""
+
+    suite: SrtpSuite
+    local: bytes
+    """Protects what we send."""
+    remote: bytes
+
+    def __repr__(self) -> str:
+        return f"SrtpKeys({self.suite})"
 
 
 class RtpEndpoint(Part, frozen=True, kw_only=True):
@@ -97,6 +129,7 @@ class MediaOpen(Message, tag="media.open", frozen=True, kw_only=True):
     """Even port reserved on this worker; RTCP is the next one."""
     remote: RtpEndpoint
     format: MediaFormat
+    srtp: SrtpKeys | None = None
     app: AppSpec
     ai: AiWorkers = AiWorkers()
     record: bool = False
@@ -124,6 +157,7 @@ class MediaUpdate(Message, tag="media.update", frozen=True, kw_only=True):
     call_id: str
     remote: RtpEndpoint
     format: MediaFormat
+    srtp: SrtpKeys | None = None
 
 
 @contract
