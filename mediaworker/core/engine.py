@@ -17,6 +17,7 @@ from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.g711 import Octets
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.legs import Heard, LegLost, LegSetup, LegStats, Samples, TickResult
+from mediaworker.core.loose import LooseLegs
 from mediaworker.core.output import Output
 from mediaworker.core.playout import POOL_CHUNKS, Playout
 from mediaworker.core.quality import Histogram
@@ -25,7 +26,7 @@ from mediaworker.core.reports import Reports, RtcpPacket
 from mediaworker.core.rows import Index, Ints, Rows
 from mediaworker.core.sound import CallerSound
 from mediaworker.core.speech import SpeechGate
-from mediaworker.core.transmit import Transmitter
+from mediaworker.core.transmit import LoosePacket, Transmitter
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
 from shared.metrics import TICK_BUCKETS
@@ -91,6 +92,7 @@ class Engine:
         self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
         self._playout = Playout(self.rows.count, capacity, pool_chunks)
         self._transmitter = Transmitter(self.rows, random)
+        self._loose = LooseLegs(self.rows, self._transmitter)
         self._output = Output(self.rows, self._playout, self._transmitter)
         self._reports = Reports(self.rows, self.rejected, random)
         self._room_phase: Counter[tuple[int, int]] = Counter()
@@ -181,6 +183,7 @@ class Engine:
         self._playout.forget(row)
         self._moved.discard(row)
         self._transmitter.close(row)
+        self._loose.close(row)
         self._ring.clear(row)
         self._changed(row, phase)
         return stats
@@ -188,6 +191,7 @@ class Engine:
     def _set_format(self, row: int, wanted: MediaFormat) -> None:
         rows = self.rows
         rows.alaw[row] = wanted.codec == "PCMA"
+        self._loose.set_format(row, wanted)
         rows.first_word[row] = 0x80 | wanted.payload_type << 8
         rows.dtmf_type[row] = -1 if wanted.dtmf_payload_type is None else wanted.dtmf_payload_type
         rows.sends[row] = wanted.direction in {"sendrecv", "sendonly"}
@@ -295,6 +299,8 @@ class Engine:
         result.dtmf = self._dtmf.take(now_ns) if phase == 0 or not self.rows.live[0] else []
         result.playout = self._output.compose(phase, span, now_ns)
         result.record_rows = self._output.record_rows(phase)
+        if self._transmitter.loose_rows[phase]:
+            self._loose.send(phase)
         self._transmitter.stamp(phase, span)
         if self._ticks % WATCH_TICKS == 0:
             result.lost = self._watch(span, now_ns)
@@ -330,6 +336,10 @@ class Engine:
     def sending(self, phase: int) -> Index:
         """Rows with a packet to send after the phase's tick; the same object until `sending_version` rises."""
         return self._transmitter.sending(phase)
+
+    def loose(self) -> list[LoosePacket]:
+        """Packets of rows that are not in `sending`, made since the last call: each for its row's destination."""
+        return self._transmitter.take_loose()
 
     def sending_version(self, phase: int) -> int:
         return self._transmitter.versions[phase]

@@ -94,11 +94,17 @@ class Reports:
         if packets > int(rows.sent_before_report[row]):
             sender = rtcp.SenderInfo(
                 ntp=rtcp.ntp_time(now_ns + self.wall_offset_ns), rtp_time=int(rows.out_time[row]),
-                packets=packets, octets=packets * FRAME_SAMPLES,
+                packets=packets, octets=self._octets(row),
             )  # fmt: skip
         rows.sent_before_report[row] = packets
         data = rtcp.compound(ssrc, self._cname, sender, self._block(row, now_ns), bye=bye)
         return RtcpPacket(row, data, int(rows.rtcp_to[row]))
+
+    def _octets(self, row: int) -> int:
+        """Of payload, without headers (RFC 3550 section 6.4.1)."""
+        rows = self._rows
+        plain = int(rows.packets_out[row] - rows.loose_packets[row])
+        return plain * FRAME_SAMPLES + int(rows.loose_octets[row])
 
     def _block(self, row: int, now_ns: int) -> rtcp.Block | None:
         rows = self._rows

@@ -46,7 +46,8 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "lost": (np.bool_, 0),
     # what we send
     "out_seq": (np.uint16, 0), "out_time": (np.uint32, 0), "out_ssrc": (np.uint32, 0),
-    "packets_out": (np.int64, 0), "sent_before_report": (np.int64, 0),
+    "loose": (np.bool_, 0), "packets_out": (np.int64, 0), "sent_before_report": (np.int64, 0),
+    "loose_packets": (np.int64, 0), "loose_octets": (np.int64, 0),
     # RTCP
     "report_due_ns": (np.int64, UNSET), "sr_middle": (np.uint32, 0), "sr_arrived_ns": (np.int64, UNSET),
     "rtcp_to": (np.uint64, 0), "rtt_ms": (np.float64, -1), "jitter_out_ms": (np.float64, -1),
@@ -69,6 +70,8 @@ class Rows:
     """Not G.711: packets are decoded and encoded one by one (`coded.py`)."""
     wide: Mask
     """The leg's audio is 16 kHz: `caller_wide` and `sent_wide` hold it."""
+    loose: Mask
+    """Not sent from the array of plain packets: coded, another ptime than 20 ms, or comfort noise (`transmit.py`)."""
     pinned: Mask
     flowing: Mask
     lost: Mask
@@ -109,6 +112,10 @@ class Rows:
     watched_ns: Ints
     arrived_ns: Ints
     packets_out: Ints
+    loose_packets: Ints
+    """Those of them that were loose packets; all others have 160 octets of payload."""
+    loose_octets: Ints
+    """Octets of payload in loose packets."""
     sent_before_report: Ints
     report_due_ns: Ints
     sr_arrived_ns: Ints

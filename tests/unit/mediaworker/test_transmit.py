@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,95 @@ def test_a_closed_row_keeps_no_marker_for_the_next_leg():
     transmitter.close(0)
     transmitter.stamp(0, SPAN)
     assert header(transmitter, 0)[1] == 0
+
+
+def test_a_loose_row_is_not_in_the_array_and_its_packets_go_on_in_its_stream():
+    rows, transmitter = three()
+    transmitter.stamp(0, SPAN)
+    seq, time, ssrc = int(rows.out_seq[1]), int(rows.out_time[1]), int(rows.out_ssrc[1])
+    rows.first_word[1] = 0x80 | 96 << 8
+    rows.loose[1] = True
+    transmitter.changed(0)
+    assert transmitter.sending(0).tolist() == [0, 2]
+    assert transmitter.loose_rows == [[1]]
+    transmitter.write(1, b"one")
+    transmitter.write(1, b"two", payload_type=101, timestamp=2**32 + 5, marker=True)
+    transmitter.stamp(0, SPAN)
+    first, second = transmitter.take_loose()
+    assert transmitter.take_loose() == []
+    assert first.row == second.row == 1
+    assert struct.unpack("!BBHII", first.data[:12]) == (0x80, 96, seq, time, ssrc)
+    assert struct.unpack("!BBHII", second.data[:12]) == (0x80, 0x80 | 101, (seq + 1) & 0xFFFF, 5, ssrc)
+    assert (first.data[12:], second.data[12:]) == (b"one", b"two")
+    assert (int(rows.packets_out[1]), int(rows.loose_packets[1]), int(rows.loose_octets[1])) == (3, 2, 6)
+    assert transmitter.sent == 3 + 2 + 2
+
+
+def test_a_loose_rows_number_wraps():
+    rows, transmitter = three()
+    rows.out_seq[0] = 65_535
+    transmitter.write(0, b"")
+    assert int(rows.out_seq[0]) == 0
+
+
+def test_the_marker_of_a_loose_row_goes_with_its_audio():
+    rows, transmitter = three()
+    rows.loose[0] = True
+    transmitter.changed(0)
+    transmitter.mark(0)
+    transmitter.stamp(0, SPAN)
+    transmitter.write(0, b"", payload_type=101)
+    transmitter.write(0, b"")
+    transmitter.write(0, b"")
+    assert [packet.data[1] >> 7 for packet in transmitter.take_loose()] == [0, 1, 0]
+
+
+def test_a_row_that_is_taken_over_sends_no_audio_until_it_is_handed_back():
+    _, transmitter = three()
+    version = transmitter.versions[0]
+    transmitter.take_over(2)
+    assert transmitter.taken_over(2)
+    assert transmitter.sending(0).tolist() == [0, 1]
+    assert transmitter.loose_rows == [[]]
+    assert transmitter.versions[0] > version
+    transmitter.hand_back(2)
+    assert not transmitter.taken_over(2)
+    assert transmitter.sending(0).tolist() == [0, 1, 2]
+
+
+def test_every_packet_of_a_sealed_row_goes_through_its_seal():
+    rows, transmitter = three()
+    transmitter.seal(0, lambda packet: packet[:12] + b"sealed")
+    assert transmitter.sending(0).tolist() == [1, 2]
+    assert transmitter.loose_rows == [[0]]
+    transmitter.write(0, transmitter.payload(0))
+    transmitter.write(1, b"open")
+    assert [packet.data[12:] for packet in transmitter.take_loose()] == [b"sealed", b"open"]
+    assert int(rows.loose_octets[0]) == 160, "what SRTP adds is no payload"
+    transmitter.seal(0, None)
+    assert transmitter.sending(0).tolist() == [0, 1, 2]
+
+
+def test_a_closed_row_keeps_no_seal_and_is_nobodys():
+    _, transmitter = three()
+    transmitter.seal(0, lambda packet: packet)
+    transmitter.take_over(1)
+    transmitter.close(0)
+    transmitter.close(1)
+    transmitter.changed(0)
+    assert transmitter.sending(0).tolist() == [0, 1, 2]
+
+
+def test_each_row_counts_in_units_of_its_own_clock():
+    rows, transmitter = three()
+    rows.clock[1] = 960
+    transmitter.changed(0)
+    before = rows.out_time.copy()
+    transmitter.stamp(0, SPAN)
+    assert (rows.out_time - before).tolist() == [160, 960, 160]
+
+
+def test_who_is_spoken_to_is_known():
+    _, transmitter = three()
+    transmitter.encode(SPAN, np.array([True, False, False]))
+    assert [transmitter.sounding(row) for row in range(3)] == [True, False, False]
