@@ -102,6 +102,8 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     vad_threshold_dbfs: float = -45.0
     """Frames louder than this, and than the noise floor by 9 dB, are speech."""
     record_dir: str = "var/recordings"
+    files_dir: str = "var/media"
+    """Audio files that may be played to callers; no path leads out of it."""
     priority: bool = True
     """Ask the kernel for a higher scheduling priority; without the right to it the worker says so and goes on."""
 

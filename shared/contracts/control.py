@@ -1,7 +1,7 @@
 """Front <-> media worker: a leg's life. Stream `ctl:media:{worker}` one way, `ctl:front:{front}` back.
 
 Every request has a `msg_id`; the media worker answers it once and answers a repeated one the same way without acting
-again. `MediaEnded` is the only message a media worker starts by itself.
+again. `MediaEnded` is the only message a media worker starts by itself; `MediaPlayed` follows on a `MediaPlay`.
 """
 
 from typing import Any, Literal
@@ -12,6 +12,10 @@ AppKind = Literal["echo", "transcribe", "agent", "conference"]
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 CodecName = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
 SrtpSuite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM"]
+PlayLine = Literal["foreground", "background"]
+PlayAction = Literal["pause", "resume", "flush", "skip", "mark"]
+Played = Literal["started", "finished", "flushed", "failed", "mark", "paused", "resumed"]
+RecordAction = Literal["start", "pause", "resume", "stop"]
 EndReason = Literal[
     "bye",  # the caller hung up
     "cancel",  # the caller gave up before the answer
@@ -172,7 +176,9 @@ class MediaClose(Message, tag="media.close", frozen=True, kw_only=True):
 
 @contract
 class MediaAnswer(Message, tag="media.answer", frozen=True, kw_only=True):
-    """Answer to any request above. `reason` when refused: port_busy, full, draining, unknown_call, bad_request."""
+    """Answer to any request to a media worker. `reason` when refused: port_busy, full, draining, unknown_call, bad_request,
+    unknown_room, unknown_play, no_recording, recorded.
+    """
 
     msg_id: str
     call_id: str
@@ -187,3 +193,116 @@ class MediaEnded(Message, tag="media.ended", frozen=True, kw_only=True):
     msg_id: str
     call_id: str
     reason: EndReason
+
+
+class ToneStep(Part, frozen=True, kw_only=True):
+    """A part of a cadence: all the frequencies at once, or silence where there are none."""
+
+    ms: int
+    frequencies_hz: list[float] = []
+    level_dbm0: float = -16.0
+    """Of each frequency (ITU-T G.711: a full sine is +3.14 dBm0)."""
+
+
+class MediaSource(Part, frozen=True, kw_only=True):
+    """What is played: exactly one of the four kinds, with its own fields."""
+
+    kind: Literal["file", "tone", "silence", "pcm"]
+    path: str = ""
+    """file: WAV, FLAC, Ogg (Opus, Vorbis) or MP3 below `media.files_dir`."""
+    steps: list[ToneStep] = []
+    """tone: one round of the cadence."""
+    ms: int = 0
+    """silence: its length."""
+    pcm: bytes = b""
+    """pcm: at most 20 s."""
+    rate_hz: int = 8_000
+    """pcm: its sampling rate."""
+
+
+@contract
+class MediaPlay(Message, tag="media.play", frozen=True, kw_only=True):
+    """Queue audio for a leg (only its caller hears it) or, with `room_id` and no `call_id`, for everyone in a room."""
+
+    msg_id: str
+    reply_to: str
+    """Is told with MediaPlayed what became of it."""
+    play_id: str
+    """Names it in MediaPlayed and MediaPlayControl."""
+    source: MediaSource
+    call_id: str = ""
+    tenant: str = ""
+    room_id: str = ""
+    line: PlayLine = "foreground"
+    """Two queues per leg and room, heard at once; the background gives way to speech."""
+    loops: int = 1
+    """Times that it is played; 0: until it is flushed."""
+    gain_db: float = 0.0
+    duck_db: float = 12.0
+    """background: how much softer while the agent or the foreground is heard; the newest one's holds for the line."""
+
+
+@contract
+class MediaPlayControl(Message, tag="media.play_control", frozen=True, kw_only=True):
+    """Acts on a queue: pause, resume; flush everything or one `play_id`; skip what is playing; queue a mark that is
+    reported when everything before it was played.
+    """
+
+    msg_id: str
+    reply_to: str
+    action: PlayAction
+    call_id: str = ""
+    tenant: str = ""
+    room_id: str = ""
+    line: PlayLine = "foreground"
+    play_id: str = ""
+    mark: str = ""
+
+
+@contract
+class MediaMix(Message, tag="media.mix", frozen=True, kw_only=True):
+    """How a leg takes part in its room; what is None stays as it is."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    mute: bool | None = None
+    """Nobody hears it."""
+    deaf: bool | None = None
+    """It hears nobody; what is played to it or to the room it does hear."""
+    gain_db: float | None = None
+    """Of its voice in the room, -60 to +20."""
+    whisper_to: str | None = None
+    """Only this call of the same room hears it; "": everyone again."""
+
+
+@contract
+class MediaRecord(Message, tag="media.record", frozen=True, kw_only=True):
+    """Begin, interrupt, go on with or end the recording of a call. A pause is silence of the same length in the file."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    action: RecordAction
+
+
+@contract
+class MediaPlayed(Message, tag="media.played", frozen=True, kw_only=True):
+    """What became of something played; sent to the `reply_to` of its MediaPlay (pause, resume, mark: of the control)."""
+
+    msg_id: str
+    what: Played
+    call_id: str = ""
+    tenant: str = ""
+    room_id: str = ""
+    line: PlayLine = "foreground"
+    play_id: str = ""
+    mark: str = ""
+    samples: int = 0
+    """Of it that were heard, all loops together."""
+    position_samples: int = 0
+    """Samples that the queue had played by then, since the leg or room began; silence while it waited not counted."""
+    rate_hz: int = 8_000
+    """Of both."""
+    reason: str = ""
+    """failed: not_found, unreadable, busy, refused."""

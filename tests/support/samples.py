@@ -13,7 +13,13 @@ from shared.contracts import (
     MediaClose,
     MediaEnded,
     MediaFormat,
+    MediaMix,
     MediaOpen,
+    MediaPlay,
+    MediaPlayControl,
+    MediaPlayed,
+    MediaRecord,
+    MediaSource,
     MediaStart,
     MediaUpdate,
     Message,
@@ -29,6 +35,7 @@ from shared.contracts import (
     StageTimes,
     SttAttach,
     SttDetach,
+    ToneStep,
     Transcript,
     TurnSettings,
     UtteranceFrame,
@@ -90,4 +97,24 @@ SAMPLES: list[Message] = [
     SpeakCancel(call_id="c1", turn=4),
     ReplyEnd(call_id="c1", turn=3, segments=2, hangup=True),
     CallEvent(call_id="c1", kind="dtmf", at_ns=1_700_000_000_000_000_000, by="media-0.dd", data={"digit": "5"}),
+    MediaPlay(
+        msg_id="m6", reply_to="front-0.aa", play_id="p1", call_id="c1", tenant="acme", room_id="r1", line="background",
+        source=MediaSource(
+            kind="file", path="hold.flac", steps=[ToneStep(ms=500, frequencies_hz=[440.0, 350.0], level_dbm0=-13.0)],
+            ms=20, pcm=b"\x01\x02", rate_hz=16_000,
+        ),
+        loops=0, gain_db=-6.0, duck_db=20.0,
+    ),
+    MediaPlayControl(
+        msg_id="m7", reply_to="front-0.aa", action="mark", call_id="c1", tenant="acme", room_id="r1",
+        line="background", play_id="p1", mark="here",
+    ),
+    MediaMix(
+        msg_id="m8", reply_to="front-0.aa", call_id="c1", mute=True, deaf=False, gain_db=-3.0, whisper_to="c2"
+    ),
+    MediaRecord(msg_id="m9", reply_to="front-0.aa", call_id="c1", action="pause"),
+    MediaPlayed(
+        msg_id="m10", what="failed", call_id="c1", tenant="acme", room_id="r1", line="background", play_id="p1",
+        mark="here", samples=7, position_samples=9, rate_hz=16_000, reason="not_found",
+    ),
 ]  # fmt: skip
