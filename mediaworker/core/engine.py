@@ -6,17 +6,16 @@ thread touches it. Source of the shape: DESIGN section 6; of the rules: RFC 3550
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from mediaworker.core import sequence
 from mediaworker.core.address import address_key, network
 from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.g711 import Octets
 from mediaworker.core.jitter import JitterRing
-from mediaworker.core.legs import Heard, LegLost, LegSetup, LegStats, Samples, TickResult
+from mediaworker.core.legs import Heard, LegSetup, LegStats, Samples, TickResult
+from mediaworker.core.liveness import WATCH_TICKS, Watch
 from mediaworker.core.loose import LooseLegs
 from mediaworker.core.output import Output
 from mediaworker.core.playout import POOL_CHUNKS, Playout
@@ -24,43 +23,18 @@ from mediaworker.core.quality import Histogram
 from mediaworker.core.receive import Receiver
 from mediaworker.core.reports import Reports, RtcpPacket
 from mediaworker.core.rows import Index, Ints, Rows
+from mediaworker.core.snapshot import EngineFigures, Parts, Snapshot
 from mediaworker.core.sound import CallerSound
+from mediaworker.core.sources import SourcePolicy
 from mediaworker.core.speech import SpeechGate
+from mediaworker.core.srtp import Protection
 from mediaworker.core.transmit import LoosePacket, Transmitter
-from shared.contracts import MediaFormat, RtpEndpoint
+from shared.contracts import MediaFormat, RtpEndpoint, SrtpKeys
 from shared.errors import Refused
-from shared.metrics import TICK_BUCKETS
-from shared.units import NS_PER_MS, NS_PER_S, TICK_MS
+from shared.units import NS_PER_S, TICK_MS
 
-HOLD_TIMEOUT_NS = 1_800 * NS_PER_S
-"""A caller who put us on hold (`a=sendonly`) may send music or nothing at all."""
-MUTE_TIMEOUT_NS = 15_000 * NS_PER_S
-"""A leg that owes us no packets is ended by its front. Should the front have died, it ends here (I1): after the longest
-call a front allows by default (`sip.max_call_s`, 14,400 s)."""
-WATCH_TICKS = 25
-"""Legs are looked at for lost packets every half second."""
 PHASE_FILL = 250
 """Legs of a phase before the next one is begun: a short burst of sends is cheaper than one more tick."""
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """Figures of the live rows and of the process, as copies that may cross threads."""
-
-    rows: Index
-    packets_in: Ints
-    packets_out: Ints
-    jitter_in_ms: npt.NDArray[np.float64]
-    loss_in: npt.NDArray[np.float64]
-    jitter_out_ms: npt.NDArray[np.float64]
-    loss_out: npt.NDArray[np.float64]
-    rtt_ms: npt.NDArray[np.float64]
-    depth_frames: Ints
-    totals: dict[str, int] = field(default_factory=dict)
-    """packets_in, packets_out, lost_in, lost_out, concealed, send_errors, skipped, legs, playout_chunks_free."""
-    rejected: dict[str, int] = field(default_factory=dict)
-    histograms: dict[str, tuple[tuple[float, ...], list[int], float]] = field(default_factory=dict)
-    """jitter_in, jitter_out, loss_in, loss_out, tick: bounds, counts per bucket (one more than bounds), sum."""
 
 
 class Engine:
@@ -74,6 +48,7 @@ class Engine:
         jitter_max_ms: int = 200,
         rtp_timeout_s: float = 30.0,
         rtp_never_s: float = 20.0,
+        source_policy: SourcePolicy = "strict",
         seed: int | None = None,
         phases: int = 2,
         pool_chunks: int = POOL_CHUNKS,
@@ -84,10 +59,10 @@ class Engine:
         self.rejected: Counter[str] = Counter()
         self.send_errors = 0
         self.rows = Rows(capacity, phases)
-        self.tick_times = Histogram(TICK_BUCKETS)
         self._ring = JitterRing(self.rows, max(1, jitter_max_ms // TICK_MS))
         self._dtmf = DtmfReceiver()
-        self._receiver = Receiver(self.rows, self._ring, self._dtmf, self.rejected)
+        latch = source_policy == "latch"
+        self._receiver = Receiver(self.rows, self._ring, self._dtmf, self.rejected, latch=latch)
         self._sound = CallerSound(self.rows, self._ring)
         self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
         self._playout = Playout(self.rows.count, capacity, pool_chunks)
@@ -96,12 +71,14 @@ class Engine:
         self._output = Output(self.rows, self._playout, self._transmitter)
         self._reports = Reports(self.rows, self.rejected, random)
         self._room_phase: Counter[tuple[int, int]] = Counter()
-        self._timeout_ns = int(rtp_timeout_s * NS_PER_S)
-        self._never_ns = int(rtp_never_s * NS_PER_S)
+        self._watch = Watch(self.rows, timeout_s=rtp_timeout_s, never_s=rtp_never_s)
+        self._figures = EngineFigures(Parts(
+            rows=self.rows, ring=self._ring, receiver=self._receiver, transmitter=self._transmitter,
+            playout=self._playout, reports=self._reports, rejected=self.rejected,
+        ))  # fmt: skip
         self._phase = 0
         self._now_ns = 0
         self._ticks = 0
-        self._closed: Counter[str] = Counter()
         self._moved: set[int] = set()
 
     # --- a leg's life
@@ -113,6 +90,7 @@ class Engine:
         negotiated = address_key(setup.remote.host, setup.remote.rtp_port)
         reports_to = self._reports.address(setup.remote)
         networks = tuple(network(cidr) for cidr in setup.media_cidrs)
+        protection = Protection(setup.srtp) if setup.srtp else None
         row = self.rows.take(self._choose_phase(setup.room))
         rows = self.rows
         self._ring.clear(row)
@@ -126,6 +104,8 @@ class Engine:
         self._set_format(row, setup.format)
         self._transmitter.open(row, setup.format.payload_type)
         self._transmitter.to[row, 0] = negotiated
+        self._receiver.srtp.open(row, protection)
+        self._transmitter.seal(row, self._receiver.srtp.seal_of(row))
         self._gate.open(row, setup.turn)
         if setup.room >= 0:
             self._room_phase[setup.room, rows.phase_of(row)] += 1
@@ -143,11 +123,20 @@ class Engine:
         self._transmitter.mark(row)
         self._changed(row)
 
-    def update(self, row: int, remote: RtpEndpoint, format: MediaFormat) -> None:  # noqa: A002  the contract's word
-        """A re-INVITE: the source is pinned anew, from the new address."""
+    def update(
+        self,
+        row: int,
+        remote: RtpEndpoint,
+        format: MediaFormat,
+        srtp: SrtpKeys | None = None,  # noqa: A002  the contract's word
+    ) -> None:
+        """A re-INVITE: the source is pinned anew, from the new address; without keys the leg is plain from now on."""
         rows = self.rows
         negotiated = address_key(remote.host, remote.rtp_port)
         reports_to = self._reports.address(remote)
+        if srtp or rows.secure[row]:
+            self._receiver.srtp.rekey(row, srtp, self._now_ns)
+            self._transmitter.seal(row, self._receiver.srtp.seal_of(row))
         if negotiated != int(rows.negotiated[row]):
             rows.negotiated[row] = negotiated
             self._transmitter.to[row, 0] = negotiated
@@ -170,7 +159,7 @@ class Engine:
         rows = self.rows
         phase = rows.phase_of(row)
         self._reports.farewell(row, self._now_ns if now_ns is None else now_ns)
-        self._closed.update(lost_in=stats.lost_in, lost_out=max(0, stats.lost_out), concealed=stats.concealed)
+        self._figures.ended(stats)
         room = int(rows.room[row])
         if room >= 0:
             self._room_phase[room, phase] -= 1
@@ -303,23 +292,9 @@ class Engine:
             self._loose.send(phase)
         self._transmitter.stamp(phase, span)
         if self._ticks % WATCH_TICKS == 0:
-            result.lost = self._watch(span, now_ns)
+            result.lost = self._watch.lost(span, now_ns)
         self._reports.due(span, now_ns)
         return result
-
-    def _watch(self, span: slice, now_ns: int) -> list[LegLost]:
-        """Legs whose packets stopped or never came. Those that hold us may be silent for long; those that owe us none
-        (`sendonly`, `inactive`) only end when nobody else can have ended them.
-        """
-        rows = self.rows
-        watched = rows.started[span] & ~rows.lost[span]
-        since = np.maximum(rows.arrived_ns[span], rows.watched_ns[span])
-        silent = np.where(rows.received[span] > 0, self._timeout_ns, self._never_ns)
-        silent = np.where(rows.sends[span], silent, np.maximum(silent, HOLD_TIMEOUT_NS))
-        silent = np.where(rows.receives[span], silent, np.maximum(silent, MUTE_TIMEOUT_NS))
-        found = np.flatnonzero(watched & (now_ns - since > silent)) + span.start
-        rows.lost[found] = True
-        return [LegLost(row, "rtp_timeout" if rows.received[row] else "rtp_never") for row in found.tolist()]
 
     # --- packets out
 
@@ -368,56 +343,17 @@ class Engine:
 
     # --- figures
 
+    @property
+    def tick_times(self) -> Histogram:
+        return self._figures.tick_times
+
     def note_tick(self, took_ns: int) -> None:
         """The shell says how long a tick took, sockets included."""
-        self.tick_times.add(took_ns / NS_PER_S)
+        self._figures.tick_times.add(took_ns / NS_PER_S)
 
     def stats(self, row: int) -> LegStats:
-        rows = self.rows
-        expected = int(sequence.expected(rows, np.array([row]))[0])
-        unique = int(rows.received[row] - rows.duplicate[row])
-        lost = max(0, expected - unique)
-        count = max(1, int(rows.jitter_count[row]))
-        return LegStats(
-            packets_in=int(rows.received[row]), packets_out=int(rows.packets_out[row]), lost_in=lost,
-            late_in=int(rows.late[row]), duplicate_in=int(rows.duplicate[row]), concealed=int(rows.concealed[row]),
-            jitter_in_ms=float(rows.jitter_ns[row]) / NS_PER_MS, loss_in_ratio=lost / expected if expected else 0.0,
-            jitter_out_ms=float(rows.jitter_out_ms[row]), loss_out_ratio=float(rows.loss_out[row]),
-            lost_out=int(rows.lost_out[row]), rtt_ms=float(rows.rtt_ms[row]), depth_frames=self._depth(row),
-            jitter_mean_ms=float(rows.jitter_sum_ns[row]) / count / NS_PER_MS,
-            jitter_max_ms=float(rows.jitter_max_ns[row]) / NS_PER_MS,
-        )  # fmt: skip
-
-    def _depth(self, row: int) -> int:
-        return max(0, int(self.rows.top[row] - self.rows.play[row] + 1)) if self.rows.flowing[row] else 0
+        return self._figures.stats(row)
 
     def snapshot(self) -> Snapshot:
         """For the metrics: live rows and totals."""
-        rows = self.rows
-        live = np.flatnonzero(rows.opened)
-        depth = np.where(rows.flowing[live], np.maximum(0, rows.top[live] - rows.play[live] + 1), 0)
-        snapshot = Snapshot(
-            rows=live, packets_in=rows.received[live], packets_out=rows.packets_out[live],
-            jitter_in_ms=rows.jitter_ns[live] / NS_PER_MS, loss_in=rows.loss_recent[live],
-            jitter_out_ms=rows.jitter_out_ms[live], loss_out=rows.loss_out[live], rtt_ms=rows.rtt_ms[live],
-            depth_frames=depth, totals=self._totals(live), rejected=dict(self.rejected),
-        )  # fmt: skip
-        reports = self._reports
-        for name, histogram in (
-            ("jitter_in", reports.jitter["in"]), ("jitter_out", reports.jitter["out"]),
-            ("loss_in", reports.loss["in"]), ("loss_out", reports.loss["out"]), ("tick", self.tick_times),
-        ):  # fmt: skip
-            snapshot.histograms[name] = (histogram.bounds, list(histogram.counts), histogram.total)
-        return snapshot
-
-    def _totals(self, live: Index) -> dict[str, int]:
-        rows = self.rows
-        lost = np.maximum(0, sequence.expected(rows, live) - rows.received[live] + rows.duplicate[live])
-        return {
-            "legs": len(live), "packets_in": self._receiver.packets, "packets_out": self._transmitter.sent,
-            "lost_in": self._closed["lost_in"] + int(lost.sum()),
-            "lost_out": self._closed["lost_out"] + int(np.maximum(0, rows.lost_out[live]).sum()),
-            "concealed": self._closed["concealed"] + int(rows.concealed[live].sum()),
-            "send_errors": self.send_errors, "skipped": self._ring.skipped,
-            "playout_chunks_free": self._playout.free_chunks,
-        }  # fmt: skip
+        return self._figures.snapshot(self.send_errors)

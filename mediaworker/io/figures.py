@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mediaworker.core.effects import Count, Holding, Observe
-from mediaworker.core.engine import Snapshot as EngineSnapshot
 from mediaworker.core.quality import mos
+from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io.pages import CallRow, FamilyRow, SampleRow, Snapshot, families_of
 from shared.metrics import Metrics
 

@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from mediaworker.core.engine import HOLD_TIMEOUT_NS, MUTE_TIMEOUT_NS, PHASE_FILL, Engine
+from mediaworker.core.engine import PHASE_FILL, Engine
 from mediaworker.core.legs import DtmfEvent, Heard, Speech
+from mediaworker.core.liveness import HOLD_TIMEOUT_NS, MUTE_TIMEOUT_NS
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
 from tests.support.engine_caller import (

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mediaworker.core.effects import Count, Holding, Observe
 from mediaworker.core.engine import Engine
-from mediaworker.core.engine import Snapshot as EngineSnapshot
+from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io import pages
 from mediaworker.io.figures import OTHER_TENANTS, TENANTS_MAX, Figures, TickFigures, histogram_samples
 from mediaworker.io.pages import STALE_S, AggregateCollector, CallsCollector, Latest, Snapshot
