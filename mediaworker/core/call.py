@@ -118,7 +118,7 @@ class Call:
 
     def update(self, message: MediaUpdate) -> None:
         """A re-INVITE changed the leg."""
-        self._engine.update(self.row, message.remote, message.format)
+        self._engine.update(self.row, message.remote, message.format, message.srtp)
 
     def close(self, reason: EndReason, stats: LegStats, now_ns: int) -> None:
         """The leg is gone: says goodbye to everybody."""

@@ -127,8 +127,8 @@ class Engine:
         self,
         row: int,
         remote: RtpEndpoint,
-        format: MediaFormat,
-        srtp: SrtpKeys | None = None,  # noqa: A002  the contract's word
+        format: MediaFormat,  # noqa: A002  the contract's word
+        srtp: SrtpKeys | None = None,
     ) -> None:
         """A re-INVITE: the source is pinned anew, from the new address; without keys the leg is plain from now on."""
         rows = self.rows

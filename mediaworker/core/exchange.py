@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from msgspec import structs
+
 from mediaworker.core.call import Call
 from mediaworker.core.effects import (
     Assigned,
@@ -156,6 +158,7 @@ class Exchange:
             self._engine.close(row)
             self._rooms.leave(message.tenant, message.room_id)
             raise
+        message = structs.replace(message, srtp=None)  # the engine has the keys; nobody else keeps them
         return Call(message, self._limits.media_id, row, self._engine, self._out, self._busy)
 
     def _setup(self, message: MediaOpen, room: int) -> LegSetup:
@@ -166,6 +169,7 @@ class Exchange:
             remote=message.remote,
             format=message.format,
             media_cidrs=(*self._limits.media_cidrs, *message.media_cidrs),
+            srtp=message.srtp,
             detect_speech=parrot or app.kind in {"transcribe", "agent"},
             turn=app.turn,
             echo=app.kind == "echo" and not parrot,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import EndReason, MediaFormat, RtpEndpoint, TurnSettings
+from shared.contracts import EndReason, MediaFormat, RtpEndpoint, SrtpKeys, TurnSettings
 
 Samples = npt.NDArray[np.int16]
 
@@ -24,6 +24,7 @@ class LegSetup:
     remote: RtpEndpoint
     format: MediaFormat
     media_cidrs: tuple[str, ...] = ()
+    srtp: SrtpKeys | None = None
     detect_speech: bool = False
     turn: TurnSettings = field(default_factory=TurnSettings)
     echo: bool = False

@@ -2,7 +2,7 @@
 
 A batch holds at most one packet per row. A plain packet of the pinned source is recognised by five vector comparisons;
 only the others are looked at closely. Sources are checked as DESIGN I8 demands: the negotiated address or a media
-network, then address and SSRC are pinned; another SSRC from that address is believed once the old one fell silent.
+network, then address and SSRC are pinned (`sources.py`); what has keys loses its protection first (`srtp.py`).
 Must not play or send.
 """
 
@@ -18,10 +18,10 @@ from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.g711 import Octets
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.rows import UNSET, Index, Ints, Mask, Rows
-from shared.units import FRAME_SAMPLES, NS_PER_MS
+from mediaworker.core.sources import Sources
+from mediaworker.core.srtp import SrtpLegs
+from shared.units import FRAME_SAMPLES
 
-SSRC_SILENCE_NS = 200 * NS_PER_MS
-"""A pinned SSRC that was silent this long may be followed by another one from the same address."""
 COMFORT_NOISE = 13
 """RFC 3389: counted, not played."""
 
@@ -54,37 +54,42 @@ class _Payload(NamedTuple):
 class Receiver:
     """RTP of all legs."""
 
-    def __init__(self, rows: Rows, ring: JitterRing, dtmf: DtmfReceiver, rejected: Counter[str]) -> None:
+    def __init__(
+        self, rows: Rows, ring: JitterRing, dtmf: DtmfReceiver, rejected: Counter[str], *, latch: bool = False
+    ) -> None:
         self._rows = rows
         self._ring = ring
         self._dtmf = dtmf
         self._rejected = rejected
-        self._networks: dict[int, tuple[Network, ...]] = {}
+        self.sources = Sources(rows, latch=latch)
+        self.srtp = SrtpLegs(rows, self.sources, rejected)
         self.packets = 0
         self.pinned: list[int] = []
         """Rows whose source was pinned since `take_pinned`."""
 
     def open(self, row: int, networks: tuple[Network, ...]) -> None:
-        self._networks[row] = networks
+        self.sources.open(row, networks)
 
     def close(self, row: int) -> None:
-        self._networks.pop(row, None)
+        self.sources.close(row)
+        self.srtp.close(row)
 
     def take_pinned(self) -> list[int]:
         pinned, self.pinned = self.pinned, []
         return pinned
-
-    def allowed(self, row: int, source: int) -> bool:
-        """Whether media may come from this address at all."""
-        return source == int(self._rows.negotiated[row]) or any(
-            network.holds(source) for network in self._networks.get(row, ())
-        )
 
     def receive(
         self, at: Index, packets: Octets, lengths: Ints, sources: npt.NDArray[np.uint64], arrivals: Ints
     ) -> None:
         """[N] rows, each once; [N, B] octets; [N] lengths, source addresses and arrival times in ns."""
         rows = self._rows
+        if self.srtp:
+            keep = self.srtp.unseal(at, packets, lengths, sources, arrivals)
+            if keep is not None:
+                at, packets, lengths = at[keep], packets[keep], lengths[keep]
+                sources, arrivals = sources[keep], arrivals[keep]
+                if not keep.size:
+                    return
         words = rtp.first_words(packets) & ~np.uint16(rtp.MARKER_BIT)
         plain = lengths == rtp.PLAIN_BYTES
         plain &= words == rows.first_word[at]
@@ -127,21 +132,15 @@ class Receiver:
             self._rejected[reason] += number
 
     def _from_known_source(self, batch: _Batch, good: Mask) -> Mask:
-        """Pins the source of rows that have none yet."""
-        rows = self._rows
-        known: Mask = batch.sources == rows.source[batch.at]
-        for index in np.flatnonzero(good & ~known & (rows.source[batch.at] == 0)).tolist():
-            known[index] = self.allowed(int(batch.at[index]), int(batch.sources[index]))
+        known = self.sources.known(batch.at, batch.sources, batch.arrivals, good)
         self._count("source", good & ~known)
         return known
 
     def _of_pinned_ssrc(self, batch: _Batch, good: Mask) -> Mask:
-        """Pins address and SSRC at a leg's first good packet; a new SSRC only after a silence."""
+        """Pins address and SSRC at a leg's first good packet."""
         rows, at = self._rows, batch.at
         ssrc = rtp.sources(batch.packets)
-        known: Mask = rows.pinned[at] & (rows.ssrc[at] == ssrc)
-        silent = batch.arrivals - rows.arrived_ns[at] >= SSRC_SILENCE_NS
-        fresh = good & ~known & (~rows.pinned[at] | silent)
+        known, fresh, back = self.sources.streams(at, ssrc, batch.arrivals, good)
         self._count("ssrc", good & ~known & ~fresh)
         pins = at[fresh]
         if pins.size:
@@ -155,6 +154,10 @@ class Receiver:
             self.pinned.extend(pins.tolist())
             for row in pins.tolist():
                 self._dtmf.restart(row)
+        returned = at[back]
+        if returned.size:
+            rows.source[returned] = batch.sources[back]
+            self.pinned.extend(returned.tolist())
         return known | fresh
 
     def _presses(self, batch: _Batch, shape: rtp.Variable, at: Index) -> None:

@@ -30,7 +30,7 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
     "alaw": (np.bool_, 0), "coded": (np.bool_, 0), "wide": (np.bool_, 0), "clock": (np.int64, 160), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
     # whose packets are taken
-    "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0),
+    "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0), "secure": (np.bool_, 0),
     # RFC 3550 appendix A.1, A.3 and A.8
     "ext_max": (np.int64, 0), "base_ext": (np.int64, 0), "expected_before": (np.int64, 0),
     "bad_seq": (np.int64, -1), "received": (np.int64, 0), "late": (np.int64, 0), "duplicate": (np.int64, 0),
@@ -73,6 +73,8 @@ class Rows:
     loose: Mask
     """Not sent from the array of plain packets: coded, another ptime than 20 ms, or comfort noise (`transmit.py`)."""
     pinned: Mask
+    secure: Mask
+    """Has SRTP keys (`srtp.py`): nothing unprotected is taken from it or sent to it."""
     flowing: Mask
     lost: Mask
     first_word: npt.NDArray[np.uint16]

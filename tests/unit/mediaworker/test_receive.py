@@ -8,8 +8,9 @@ import pytest
 from mediaworker.core.address import address_key, network
 from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.jitter import JitterRing
-from mediaworker.core.receive import SSRC_SILENCE_NS, Receiver
+from mediaworker.core.receive import Receiver
 from mediaworker.core.rows import Rows
+from mediaworker.core.sources import SSRC_SILENCE_NS
 from tests.support.engine_caller import rtp
 
 pytestmark = pytest.mark.unit
@@ -94,7 +95,7 @@ def test_a_new_ssrc_waits_for_the_silence_of_the_old_one():
 
 def test_a_closed_leg_has_no_networks():
     bed = Bed(1)
-    assert bed.receiver.allowed(0, address_key("10.9.0.1", 1))
+    assert bed.receiver.sources.allowed(0, address_key("10.9.0.1", 1))
     bed.receiver.close(0)
     bed.receiver.close(0)
-    assert not bed.receiver.allowed(0, address_key("10.9.0.1", 1))
+    assert not bed.receiver.sources.allowed(0, address_key("10.9.0.1", 1))
