@@ -58,8 +58,9 @@ class HalfBand:
         self._wide[rows] = whole[:, -_WIDE_PAST:]
         size = wide.shape[1] // 2
         side = _correlate(whole[:, 0::2].astype(np.float32), size)
-        centre = whole[:, _SIDE - 1 :: 2][:, :size]
-        return to_samples(side + np.float32(0.5) * centre)
+        centre = whole[:, _SIDE - 1 :: 2][:, :size].astype(np.float32)
+        wave: Floats = side + centre / np.float32(2)
+        return to_samples(wave)
 
     def up(self, rows: Index, narrow: Samples) -> Samples:
         """[R, S] at 8 kHz to [R, 2S] at 16 kHz; every row once."""
