@@ -22,7 +22,9 @@ UNSET: Final = -(1 << 60)
 """A time that never was."""
 NO_FRAME: Final = -(1 << 40)
 FAR: Final = 1 << 30
-"""No packet came in this window: any slack is smaller."""
+"""Longer than any run of frames."""
+NEVER: Final = 1 << 60
+"""Later than any packet."""
 
 _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     # what the leg was opened with
@@ -34,13 +36,18 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     # RFC 3550 appendix A.1, A.3 and A.8
     "ext_max": (np.int64, 0), "base_ext": (np.int64, 0), "expected_before": (np.int64, 0),
     "bad_seq": (np.int64, -1), "received": (np.int64, 0), "late": (np.int64, 0), "duplicate": (np.int64, 0),
+    "reordered": (np.int64, 0), "seen": (np.uint64, 0),
     "transit": (np.int64, UNSET), "jitter_ns": (np.float64, 0), "jitter_sum_ns": (np.float64, 0),
     "jitter_max_ns": (np.float64, 0), "jitter_count": (np.int64, 0),
     "expected_prior": (np.int64, 0), "received_prior": (np.int64, 0), "loss_recent": (np.float64, 0),
     # place in the caller's time, in samples and frames since an origin of ours
     "rtp_last": (np.int64, 0), "position": (np.int64, 0), "play": (np.int64, 0), "top": (np.int64, NO_FRAME),
-    "stall": (np.int64, 0), "min_slack": (np.int64, FAR), "hole_run": (np.int64, FAR),
-    "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
+    "stall": (np.int64, 0), "min_slack": (np.int64, FAR),
+    "hole_run": (np.int64, FAR), "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
+    "waited": (np.int64, 0), "held": (np.int64, 0), "patience": (np.int64, 0),
+    # how late packets come (`delay.py`), and comfort noise
+    "least_ns": (np.int64, UNSET), "low_now_ns": (np.int64, NEVER), "low_before_ns": (np.int64, NEVER),
+    "target_ns": (np.int64, 0), "goal_ns": (np.int64, NEVER), "noise": (np.float64, 0), "calm_ext": (np.int64, -1),
     # times on the caller's clock, ns
     "opened_ns": (np.int64, UNSET), "watched_ns": (np.int64, UNSET), "arrived_ns": (np.int64, UNSET),
     "lost": (np.bool_, 0),
@@ -51,7 +58,21 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     # RTCP
     "report_due_ns": (np.int64, UNSET), "sr_middle": (np.uint32, 0), "sr_arrived_ns": (np.int64, UNSET),
     "rtcp_to": (np.uint64, 0), "rtt_ms": (np.float64, -1), "jitter_out_ms": (np.float64, -1),
-    "loss_out": (np.float64, -1), "lost_out": (np.int64, 0),
+    "loss_out": (np.float64, -1), "lost_out": (np.int64, 0), "mux": (np.bool_, 0),
+    "receiver_time": (np.uint32, 0), "receiver_time_ns": (np.int64, UNSET), "rtcp_arrived_ns": (np.int64, UNSET),
+    "told_highest": (np.int64, -1), "sent_at_report": (np.int64, 0), "deaf_reports": (np.int64, 0),
+    "discard_out": (np.float64, -1), "delay_out_ms": (np.float64, -1),
+    # how losses come (losses.py)
+    "loss_frame": (np.int64, NO_FRAME), "loss_alone": (np.bool_, 0), "lost_frames": (np.int64, 0),
+    "lost_runs": (np.int64, 0), "bursts": (np.int64, 0), "burst_losses": (np.int64, 0), "burst_heard": (np.int64, 0),
+    # quality, per interval and per call (scores.py, liveness.py)
+    "ie": (np.float64, 0), "bpl": (np.float64, 25.1), "packet_frames": (np.float64, 0), "play_mark": (np.int64, 0),
+    "expected_mark": (np.int64, 0), "unique_mark": (np.int64, 0), "late_mark": (np.int64, 0),
+    "lost_frames_mark": (np.int64, 0), "lost_runs_mark": (np.int64, 0),
+    "burst_ratio": (np.float64, 1), "discard_in": (np.float64, 0), "way_in_ms": (np.float64, -1), "way_out_ms": (np.float64, -1),
+    "r_in": (np.float64, -1), "r_out": (np.float64, -1), "mos_in": (np.float64, -1), "mos_out": (np.float64, -1),
+    "mos_lq_in": (np.float64, -1), "mos_lq_out": (np.float64, -1), "mos_worst": (np.float64, -1),
+    "bad_in": (np.bool_, 0), "bad_out": (np.bool_, 0), "one_way": (np.int64, 0), "audible": (np.bool_, 0),
 }  # fmt: skip
 
 
@@ -97,6 +118,10 @@ class Rows:
     received: Ints
     late: Ints
     duplicate: Ints
+    reordered: Ints
+    """Packets that came after one with a higher number."""
+    seen: npt.NDArray[np.uint64]
+    """Bit n: the packet n before the highest number came."""
     transit: Ints
     jitter_count: Ints
     expected_prior: Ints
@@ -108,6 +133,25 @@ class Rows:
     stall: Ints
     min_slack: Ints
     hole_run: Ints
+    """Frames in a row that were made up."""
+    waited: Ints
+    """Ticks that playout has waited for the frame due."""
+    held: Ints
+    """Ticks waited in all that did not turn out to be losses."""
+    patience: Ints
+    """Ticks in a row that the delay was a frame too long (positive) or too short (negative)."""
+    least_ns: Ints
+    """Least transit: arrival minus time of the frame on the caller's clock; UNSET before the first packet."""
+    low_now_ns: Ints
+    low_before_ns: Ints
+    target_ns: Ints
+    """Delay above the least that 99 % of the packets meet."""
+    goal_ns: Ints
+    """The transit that playout allows for: `least_ns` + `target_ns`; NEVER before the first packet."""
+    noise: Floats
+    """Amplitude of the comfort noise that the sender asked for (RFC 3389); 0 while it sends sound."""
+    calm_ext: Ints
+    """The highest number of a row of packets without sound that followed the newest sound."""
     last_good: Ints
     concealed: Ints
     opened_ns: Ints
@@ -129,6 +173,56 @@ class Rows:
     rtt_ms: Floats
     jitter_out_ms: Floats
     loss_out: Floats
+
+    mux: Mask
+    """RTCP comes and goes on the RTP socket (RFC 5761)."""
+    receiver_time: npt.NDArray[np.uint32]
+    """Middle of the peer's last receiver reference time (RFC 3611 section 4.4), and when it came."""
+    receiver_time_ns: Ints
+    rtcp_arrived_ns: Ints
+    told_highest: Ints
+    """Highest sequence number of ours in the peer's last report; packets we had sent when it came; reports since that
+    number rose."""
+    sent_at_report: Ints
+    deaf_reports: Ints
+    discard_out: Floats
+    """Share of our packets that the peer's playout had no use for, and its delay, as its XR says; -1 unknown."""
+    delay_out_ms: Floats
+    loss_frame: Ints
+    loss_alone: Mask
+    lost_frames: Ints
+    lost_runs: Ints
+    bursts: Ints
+    burst_losses: Ints
+    burst_heard: Ints
+    ie: Floats
+    """Equipment impairment and loss robustness of the codec (`emodel.py`)."""
+    bpl: Floats
+    packet_frames: Floats
+    """Frames of 20 ms per packet received, as measured; 0 not yet."""
+    play_mark: Ints
+    expected_mark: Ints
+    unique_mark: Ints
+    late_mark: Ints
+    lost_frames_mark: Ints
+    lost_runs_mark: Ints
+    burst_ratio: Floats
+    discard_in: Floats
+    way_in_ms: Floats
+    way_out_ms: Floats
+    r_in: Floats
+    r_out: Floats
+    mos_in: Floats
+    mos_out: Floats
+    mos_lq_in: Floats
+    mos_lq_out: Floats
+    mos_worst: Floats
+    bad_in: Mask
+    bad_out: Mask
+    one_way: Ints
+    """`legs.OneWay` flags."""
+    audible: Mask
+    """Something louder than silence came since the start."""
 
     def __init__(self, capacity: int, phases: int) -> None:
         self.capacity = capacity
