@@ -23,6 +23,7 @@ from sipfront.core.farm import FarmLoad
 from sipfront.core.front import Front
 from sipfront.core.mint import RandomMint
 from sipfront.core.networks import Networks
+from sipfront.core.terms import Terms
 from sipfront.io.pages import CallPages
 from sipfront.io.performer import Performer
 from sipfront.io.udp import UdpSocket
@@ -136,6 +137,7 @@ def settings_of(config: Config, front: str, port: int) -> Settings:
         media_cidrs=tuple(config.media.media_cidrs), max_transactions=sip.max_transactions,
         max_dialogs=sip.max_dialogs, retry_after_s=sip.retry_after_s, answer_wait_ns=answer_wait_ns,
         close_wait_ns=max(answer_wait_ns, 2 * LEASE_MS * NS_PER_MS), max_call_ns=sip.max_call_s * NS_PER_S,
+        terms=Terms(codecs=config.media.codecs, srtp=sip.srtp, suites=sip.srtp_suites),
     )  # fmt: skip
 
 

@@ -104,14 +104,29 @@ def _check(config: Config) -> None:
         "sip.trusted_proxies": config.sip.trusted_proxies,
         "sip.allowed": config.sip.allowed,
         "media.media_cidrs": config.media.media_cidrs,
+        "media.remote_deny": config.media.remote_deny,
+        "media.remote_allow": config.media.remote_allow,
     }
     for key, values in networks.items():
         for value in values:
             _check_network(key, value)
+    _check_codecs(config)
     for index, route in enumerate(config.routes):
         _check_route(f"routes[{index}]", route.user, route.header)
         if route.app == "agent" and not route.agent:
             raise ConfigError(f"routes[{index}].agent", "an agent route names its agent")
+
+
+def _check_codecs(config: Config) -> None:
+    """What nothing could be agreed on with is no setting."""
+    if not config.media.codecs:
+        raise ConfigError("media.codecs", "at least one codec is needed")
+    if not config.sip.srtp_suites:
+        raise ConfigError("sip.srtp_suites", "at least one suite is needed: sip.srtp off turns SRTP off")
+    for index, route in enumerate(config.routes):
+        missing = [name for name in route.codecs if name not in config.media.codecs]
+        if missing:
+            raise ConfigError(f"routes[{index}].codecs", f"{missing[0]} is not in media.codecs")
 
 
 def _check_network(key: str, value: str) -> None:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.contracts import AppKind, TurnSettings
+from shared.contracts import AppKind, CodecName, SrtpSuite, TurnSettings
+from shared.egress import REMOTE_DENY
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PortOrAny = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0)]
+SrtpPolicy = Literal["off", "optional", "required"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -51,6 +53,15 @@ class SipConfig(Section, frozen=True, kw_only=True):
     media_answer_timeout_s: Seconds = 2.0
     """How long a media worker may take to open a leg before the call is refused."""
     max_call_s: Positive = 14_400
+    srtp: SrtpPolicy = "optional"
+    """SRTP with keys in the session description (RFC 4568). off: never; optional: when the caller offers it; required: calls
+    without it are refused. The keys are as secret as the signalling: use a proxy that speaks TLS outside."""
+    srtp_suites: tuple[SrtpSuite, ...] = (
+        "AEAD_AES_128_GCM",
+        "AES_CM_128_HMAC_SHA1_80",
+        "AES_CM_128_HMAC_SHA1_32",
+    )
+    """Suites taken; the order is that of our own offers, among those of a caller the caller's order counts."""
 
 
 class Route(Section, frozen=True, kw_only=True):
@@ -66,6 +77,11 @@ class Route(Section, frozen=True, kw_only=True):
     agent: str = ""
     language: str = "en"
     record: bool = False
+    codecs: tuple[CodecName, ...] = ()
+    """Only these of `media.codecs`, the first one preferred whatever the caller prefers; empty: all of them, in the
+    caller's order."""
+    srtp: Literal["", "off", "optional", "required"] = ""
+    """Instead of `sip.srtp`; empty: as there."""
     options: dict[str, str | int | float | bool] = {}
     turn: TurnSettings = TurnSettings()
 
@@ -98,6 +114,17 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     """A call that never sent a packet is ended after this."""
     media_cidrs: tuple[str, ...] = ()
     """Networks from which media may come besides the negotiated address (symmetric RTP behind NAT)."""
+    source_policy: Literal["strict", "latch"] = "strict"
+    """strict: a stream stays with the address it first came from until the caller signals another one; latch: after a second
+    of silence the same stream (SSRC) may go on from another allowed address."""
+    remote_deny: tuple[str, ...] = REMOTE_DENY
+    """Networks that no call may make us send media to (answered 488); add your own, those of servers and of management.
+    Loopback is not denied where `advertised_host` is a loopback address: then all callers are on this machine."""
+    remote_allow: tuple[str, ...] = ()
+    """Exceptions from `remote_deny`."""
+    codecs: tuple[CodecName, ...] = ("PCMU", "PCMA")
+    """Codecs that calls may use; the order is that of our own offers (INVITE without an offer). A media worker that lacks
+    one does not start."""
     jitter_max_ms: Positive = 200
     vad_threshold_dbfs: float = -45.0
     """Frames louder than this, and than the noise floor by 9 dB, are speech."""

@@ -14,6 +14,7 @@ from sipfront.core.fsm import Table
 from sipfront.core.identity import CallIdentity
 from sipfront.core.message import Request
 from sipfront.core.offer_answer import Agreement
+from sipfront.core.terms import Terms
 from sipfront.core.transaction import ServerTransaction
 
 
@@ -177,6 +178,7 @@ class Call:
     local_host: str
     session_id: int
     agreement: Agreement
+    terms: Terms
     started_ns: int
     state: State = State.INVITED
     lease: leases.State = leases.State.RESERVING
@@ -196,6 +198,8 @@ class Call:
     reinvite: ServerTransaction | None = None
     proposed: Agreement | None = None
     """What a re-INVITE would change `agreement` to."""
+    offer: Agreement | None = None
+    """Our offer in the 200 to a re-INVITE without one; its answer comes with the ACK."""
     close_tries: int = 0
     vital: dict[str, MediaStart | MediaUpdate] = field(default_factory=dict)
     """Unanswered messages without which there is no call: MediaStart, and the update that an ACK brought."""

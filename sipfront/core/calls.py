@@ -284,14 +284,12 @@ class Calls:
         settings = self._desk.settings
         messages: list[MediaUpdate | MediaStart] = []
         if call.agreement.offered:
-            answer = answer_in(call.ack) if call.ack else None
+            answer = answer_in(call.ack, call.agreement, call.terms) if call.ack else None
             if answer is None:
                 self.end(call.call_id, "setup_failed", now_ns)
                 return
             call.agreement = answer
-            messages.append(
-                update_message(call, settings, self._desk.mint.token(), answer.remote, answer.format)
-            )
+            messages.append(update_message(call, settings, self._desk.mint.token(), answer))
         messages.append(start_message(call, settings, self._desk.mint.token()))
         call.vital = {message.msg_id: message for message in messages}
         self._tell_vital(call, now_ns)

@@ -9,6 +9,7 @@ from sipfront.core.effects import Count, Effect, Observe, Send
 from sipfront.core.message import Request
 from sipfront.core.mint import Mint
 from sipfront.core.networks import Networks
+from sipfront.core.terms import Terms
 from sipfront.core.timers import TimerQueue
 from sipfront.core.transaction import ServerTransaction
 from sipfront.core.transactions import Transactions
@@ -29,6 +30,8 @@ class Settings:
     trusted: Networks
     allowed: Networks
     media_cidrs: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
+    """Of routes that say nothing else."""
     max_transactions: int = 20_000
     max_dialogs: int = 10_000
     retry_after_s: int = 5

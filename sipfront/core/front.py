@@ -22,10 +22,11 @@ from sipfront.core.farm import GRACE_NS, FarmLoad, LeaseWatch
 from sipfront.core.identity import CallIdentity, identify
 from sipfront.core.message import BadMessage, Request, Response, parse
 from sipfront.core.mint import Mint, stateless_tag
-from sipfront.core.offer_answer import OUR_OFFER, Agreement, NotAcceptable, negotiate
+from sipfront.core.offer_answer import Agreement, Fresh, NotAcceptable, negotiate, our_offer
 from sipfront.core.refusal import bad_answer
-from sipfront.core.routing import NEEDS, Routes, app_of
+from sipfront.core.routing import NEEDS, Routes, app_of, terms_of
 from sipfront.core.sdp import BadSdp, read
+from sipfront.core.terms import Terms
 from sipfront.core.transaction import ServerTransaction
 
 _NEW_CALLS_SHARE = 0.9
@@ -283,13 +284,14 @@ class Front:
         route = self._routes.find(identity)
         if route is None:
             raise Refusal(404)
-        agreement = _agreement(request, local_host)
-        mint = self._desk.mint
+        mint, terms = self._desk.mint, terms_of(route, self._desk.settings.terms)
+        agreement = _agreement(request, local_host, terms, mint.secret)
         call_id = mint.call_id()
         return Call(
             call_id=call_id, identity=_with_call_id(identity, request), app=app_of(route), needs=NEEDS[route.app],
             record=route.record, dialog=dialogs.from_invite(request, mint.token(), source), invite=txn,
-            local_host=local_host, session_id=int(mint.token(), 16) >> 2, agreement=agreement, started_ns=now_ns,
+            local_host=local_host, session_id=int(mint.token(), 16) >> 2, agreement=agreement, terms=terms,
+            started_ns=now_ns,
         )  # fmt: skip
 
     # --- small things
@@ -329,11 +331,11 @@ def _cancels(cancel: Request, txn: ServerTransaction, source: Peer) -> bool:
     return same and source[0] == txn.source[0]
 
 
-def _agreement(request: Request, local_host: str) -> Agreement:
+def _agreement(request: Request, local_host: str, terms: Terms, fresh: Fresh) -> Agreement:
     """What an INVITE's offer comes to; without an offer, ours."""
     try:
         text = session_description(request)
-        return negotiate(read(text)) if text is not None else OUR_OFFER
+        return negotiate(read(text), terms, fresh) if text is not None else our_offer(terms, fresh)
     except BadMessage as error:
         raise Refusal(error.code, phrase=error.phrase, extra=taken_instead(error)) from error
     except BadSdp as error:

@@ -3,15 +3,14 @@
 from shared.contracts import (
     AiWorkers,
     MediaClose,
-    MediaFormat,
     MediaOpen,
     MediaStart,
     MediaUpdate,
-    RtpEndpoint,
 )
 from sipfront.core.call import Call
 from sipfront.core.desk import Settings
 from sipfront.core.effects import Place, Reserve
+from sipfront.core.offer_answer import Agreement
 
 
 def reservation(call: Call, settings: Settings, *, again: bool = False) -> Reserve:
@@ -30,7 +29,7 @@ def open_message(call: Call, place: Place, settings: Settings, msg_id: str) -> M
     return MediaOpen(
         msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, sip_call_id=call.dialog.sip_call_id,
         tenant=who.tenant, room_id=who.room_id, session_id=who.session_id, rtp_port=place.port,
-        remote=call.agreement.remote, format=call.agreement.format, app=call.app,
+        remote=call.agreement.remote, format=call.agreement.format, srtp=call.agreement.srtp, app=call.app,
         ai=AiWorkers(stt=place.stt, llm=place.llm, tts=place.tts), record=call.record,
         media_cidrs=list(settings.media_cidrs), metadata=who.metadata,
     )  # fmt: skip
@@ -40,12 +39,11 @@ def start_message(call: Call, settings: Settings, msg_id: str) -> MediaStart:
     return MediaStart(msg_id=msg_id, reply_to=settings.front, call_id=call.call_id)
 
 
-def update_message(
-    call: Call, settings: Settings, msg_id: str, remote: RtpEndpoint, media_format: MediaFormat
-) -> MediaUpdate:
+def update_message(call: Call, settings: Settings, msg_id: str, agreement: Agreement) -> MediaUpdate:
     return MediaUpdate(
-        msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, remote=remote, format=media_format
-    )
+        msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, remote=agreement.remote,
+        format=agreement.format, srtp=agreement.srtp,
+    )  # fmt: skip
 
 
 def close_message(call: Call, settings: Settings, msg_id: str) -> MediaClose:

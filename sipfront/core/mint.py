@@ -1,10 +1,11 @@
-"""Where fresh names come from: tags, branches, call ids, message ids.
+"""Where fresh names come from: tags, branches, call ids, message ids; and keys.
 
 The core is handed a `Mint`, so that a test can predict every byte it sends. Tags and branches must be unguessable
 (RFC 3261 section 19.3: at least 32 bits of randomness); a real mint gives 64.
 """
 
 import hashlib
+import secrets
 from typing import Protocol
 
 from shared.ids import new_call_id, new_message_id
@@ -22,6 +23,10 @@ class Mint(Protocol):
 
     def call_id(self) -> str: ...
 
+    def secret(self, length: int) -> bytes:
+        """Octets for a key."""
+        ...
+
 
 class RandomMint:
     """Names from the system's entropy."""
@@ -31,6 +36,9 @@ class RandomMint:
 
     def call_id(self) -> str:
         return new_call_id()
+
+    def secret(self, length: int) -> bytes:
+        return secrets.token_bytes(length)
 
 
 class CountingMint:
@@ -45,6 +53,9 @@ class CountingMint:
 
     def call_id(self) -> str:
         return f"call{self.token()}"
+
+    def secret(self, length: int) -> bytes:
+        return hashlib.blake2b(self.token().encode(), digest_size=length).digest()
 
 
 def stateless_tag(secret: str, *parts: str) -> str:

@@ -1,18 +1,21 @@
-"""Offer and answer (RFC 3264): G.711 and telephone-event (RFC 4733), the offerer's own payload numbers.
+"""Offer and answer (RFC 3264): what of a description we agree to, and our own description.
 
-Codecs are matched by name and rate, never by number alone. Every m= line of an offer has its line in the answer, those we
-do not take with port 0 (section 6). Secure profiles without keys of ours, multicast, names instead of addresses and
-IPv6 are refused with the Warning code of RFC 3261 section 20.43.
+Every m= line of an offer has its line in the answer, those we do not take with port 0 (section 6). What is refused is
+refused with a Warning code of RFC 3261 section 20.43: profiles without keys of ours, multicast, names instead of
+addresses, IPv6. Codecs are `codecs`, keys `crypto`, what we are willing to do `terms`.
 """
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from aiosipua import ConnectionData, MediaDescription, Origin, SdpMessage, serialize_sdp
 
-from shared.contracts import CodecName, Direction, MediaFormat, RtpEndpoint
-from shared.units import NARROWBAND_HZ, TICK_MS
+from shared.contracts import Direction, MediaFormat, RtpEndpoint, SrtpKeys
+from sipfront.core import codecs, crypto
+from sipfront.core.crypto import KEY_BYTES, CryptoLine, NoKeys
 from sipfront.core.sdp import Codec, Description, Stream
+from sipfront.core.terms import Terms
 
 _REVERSED: dict[Direction, Direction] = {
     "sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive",
@@ -20,12 +23,15 @@ _REVERSED: dict[Direction, Direction] = {
 _NOT_SENDING: dict[Direction, Direction] = {
     "sendrecv": "recvonly", "sendonly": "inactive", "recvonly": "recvonly", "inactive": "inactive",
 }  # fmt: skip
-_VOICE: dict[str, CodecName] = {"PCMU": "PCMU", "PCMA": "PCMA"}
-_EVENTS = "TELEPHONE-EVENT"
-_PROFILE = "RTP/AVP"
+_PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
+"""AVPF is answered as such: it allows feedback, and asks for none (RFC 4585 section 3.2)."""
+_SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 _NOWHERE = RtpEndpoint(host="0.0.0.0", rtp_port=9)  # no address yet: the answer comes with the ACK
 
 W_TRANSPORT, W_ADDRESS, W_MEDIA, W_FORMAT, W_MULTICAST = 302, 301, 304, 305, 330
+
+Fresh = Callable[[int], bytes]
+"""So many octets that nobody can guess."""
 
 
 class NotAcceptable(ValueError):
@@ -47,42 +53,73 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """An offer of ours whose answer has not come."""
+
+    codecs: tuple[Codec, ...]
+    crypto: tuple[CryptoLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What both sides do: the peer's address, our format, and the m= lines of the answer in order (None is ours)."""
 
     remote: RtpEndpoint
     format: MediaFormat
     lines: tuple[Mirror | None, ...] = (None,)
-    offered: bool = False
-    """We made the offer and its answer has not come: all our formats are listed."""
+    proto: str = "RTP/AVP"
+    srtp: SrtpKeys | None = None
+    crypto_tag: int = 0
+    """Which of the peer's a=crypto lines was taken."""
+    peer: tuple[Codec, ...] = ()
+    """What the peer's payload numbers mean."""
+    offered: Offered | None = None
+
+    def same_media(self, other: "Agreement") -> bool:
+        """Whether the media worker has nothing to change between the two."""
+        return (self.remote, self.format, self.srtp) == (other.remote, other.format, other.srtp)
 
 
-OUR_OFFER = Agreement(
-    remote=_NOWHERE,
-    format=MediaFormat(codec="PCMU", payload_type=0, dtmf_payload_type=101, direction="inactive"),
-    offered=True,
-)
-"""For an INVITE without an offer (RFC 3261 section 13.2.1): nothing flows before the ACK brings the answer."""
+def negotiate(offer: Description, terms: Terms, fresh: Fresh, before: Agreement | None = None) -> Agreement:
+    """What we agree to when the peer offers; `before` is what held until now. Raises NotAcceptable."""
+
+    def keys_of(stream: Stream) -> CryptoPair:
+        return _answered_keys(stream, terms, fresh, before)
+
+    return _settle(offer, terms, keys_of)
 
 
-def negotiate(offer: Description) -> Agreement:
-    """What we agree to. Raises NotAcceptable."""
-    problem: NotAcceptable | None = None
-    for index, stream in enumerate(offer.streams):
-        if stream.media != "audio" or stream.port == 0:
-            continue
-        try:
-            voice, host = _voice(stream), _host(stream)
-        except NotAcceptable as error:
-            problem = problem or error
-            continue
-        lines = [_mirror(other) for other in offer.streams]
-        return Agreement(
-            remote=RtpEndpoint(host=host, rtp_port=stream.port, rtcp_port=stream.rtcp_port),
-            format=_format(stream, voice),
-            lines=(*lines[:index], None, *lines[index + 1 :]),
-        )
-    raise problem or NotAcceptable(W_MEDIA, "no audio stream")
+def our_offer(terms: Terms, fresh: Fresh, before: Agreement | None = None) -> Agreement:
+    """For an INVITE without an offer (RFC 3261 section 13.2.1): nothing flows, or changes, before the ACK brings the answer."""
+    peer = before.peer if before else ()
+    lines: tuple[CryptoLine, ...] = ()
+    if before and before.srtp:
+        lines = (CryptoLine(before.crypto_tag, before.srtp.suite, before.srtp.local),)
+    elif terms.srtp == "required":
+        pairs = enumerate(terms.suites, start=1)
+        lines = tuple(CryptoLine(tag, suite, fresh(KEY_BYTES[suite])) for tag, suite in pairs)
+    listed = Offered(codecs=codecs.offered(terms, peer), crypto=lines)
+    if before:
+        return replace(before, offered=listed)
+    first = listed.codecs[0]
+    return Agreement(
+        remote=_NOWHERE, proto="RTP/SAVP" if lines else "RTP/AVP", offered=listed,
+        format=MediaFormat(
+            codec=terms.codecs[0], payload_type=first.payload_type, clock_rate_hz=first.rate_hz, direction="inactive"
+        ),
+    )  # fmt: skip
+
+
+def accept(answer: Description, ours: Agreement, terms: Terms) -> Agreement:
+    """What the peer's answer to our offer comes to. Raises NotAcceptable."""
+    offered = ours.offered.crypto if ours.offered else ()
+
+    def keys_of(stream: Stream) -> CryptoPair:
+        if stream.proto != ours.proto:
+            raise NotAcceptable(W_TRANSPORT, f"{ours.proto} was offered")
+        return _accepted_keys(stream, offered, ours)
+
+    return _settle(answer, terms, keys_of)
 
 
 def describe(agreement: Agreement, host: str, port: int, session_id: int, version: int) -> bytes:
@@ -96,17 +133,52 @@ def describe(agreement: Agreement, host: str, port: int, session_id: int, versio
     return serialize_sdp(sdp).encode()
 
 
-def _voice(stream: Stream) -> Codec:
-    if stream.proto != _PROFILE:
-        raise NotAcceptable(W_TRANSPORT, f"{stream.proto[:32]} is not taken, RTP/AVP is")
+# --- one stream out of many
+
+CryptoPair = tuple[int, SrtpKeys | None]
+"""The tag of the peer's line that was taken, and the keys of both directions."""
+
+
+def _settle(description: Description, terms: Terms, keys_of: Callable[[Stream], CryptoPair]) -> Agreement:
+    """The first audio stream that can be taken."""
+    problem: NotAcceptable | None = None
+    for index, stream in enumerate(description.streams):
+        if stream.media != "audio" or stream.port == 0:
+            continue
+        try:
+            agreed = _agree(stream, terms, keys_of)
+        except NotAcceptable as error:
+            problem = problem or error
+            continue
+        lines = [_mirror(other) for other in description.streams]
+        return replace(agreed, lines=(*lines[:index], None, *lines[index + 1 :]))
+    raise problem or NotAcceptable(W_MEDIA, "no audio stream")
+
+
+def _agree(stream: Stream, terms: Terms, keys_of: Callable[[Stream], CryptoPair]) -> Agreement:
+    if stream.proto not in _PLAIN | _SECURE:
+        raise NotAcceptable(W_TRANSPORT, f"{stream.proto[:32]} is not taken, RTP/AVP and RTP/SAVP are")
     if stream.several_ports:
         raise NotAcceptable(W_TRANSPORT, "one port per stream")
-    if 0 < stream.max_ptime_ms < TICK_MS:
-        raise NotAcceptable(W_FORMAT, f"packets are {TICK_MS} ms")
-    for codec in stream.codecs:
-        if codec.name in _VOICE and codec.rate_hz == NARROWBAND_HZ and codec.channels == 1:
-            return codec
-    raise NotAcceptable(W_FORMAT, "PCMU and PCMA are taken")
+    tag, keys = keys_of(stream)
+    try:
+        codec, name = codecs.choose(stream, terms)
+        chosen = codecs.media_format(stream, codec, name, terms)
+    except codecs.NoCodec as error:
+        raise NotAcceptable(W_FORMAT, str(error)) from error
+    remote = RtpEndpoint(host=_host(stream), rtp_port=stream.port, rtcp_port=stream.rtcp_port)
+    direction = _REVERSED[stream.direction]
+    if stream.host == "0.0.0.0":  # hold as RFC 2543 had it (RFC 3264 section 8.4)
+        direction = _NOT_SENDING[direction]
+    return Agreement(
+        remote=remote, format=_turned(chosen, direction), proto=stream.proto, srtp=keys, crypto_tag=tag,
+        peer=stream.codecs,
+    )  # fmt: skip
+
+
+def _turned(chosen: MediaFormat, direction: Direction) -> MediaFormat:
+    fields = {name: getattr(chosen, name) for name in chosen.__struct_fields__}
+    return MediaFormat(**(fields | {"direction": direction}))
 
 
 def _host(stream: Stream) -> str:
@@ -122,15 +194,48 @@ def _host(stream: Stream) -> str:
     return str(address)
 
 
-def _format(stream: Stream, voice: Codec) -> MediaFormat:
-    direction = _REVERSED[stream.direction]
-    if stream.host == "0.0.0.0":  # hold as RFC 2543 had it (RFC 3264 section 8.4)
-        direction = _NOT_SENDING[direction]
-    events = [c.payload_type for c in stream.codecs if c.name == _EVENTS and c.rate_hz == voice.rate_hz]
-    return MediaFormat(
-        codec=_VOICE[voice.name], payload_type=voice.payload_type, ptime_ms=TICK_MS,
-        dtmf_payload_type=events[0] if events else None, direction=direction,
-    )  # fmt: skip
+# --- keys
+
+
+def _answered_keys(stream: Stream, terms: Terms, fresh: Fresh, before: Agreement | None) -> CryptoPair:
+    """The keys for the stream of an offer. Keys in RTP/AVP are an offer to encrypt where both can (RFC 8643)."""
+    secure = stream.proto in _SECURE
+    if terms.srtp == "off" and secure:
+        raise NotAcceptable(W_TRANSPORT, "SRTP is not taken here, RTP/AVP is")
+    if terms.srtp == "off":
+        return 0, None
+    try:
+        line = crypto.choose(stream.crypto, terms.suites)
+    except NoKeys as error:
+        if not secure and terms.srtp == "optional":
+            return 0, None
+        dtls = ", DTLS-SRTP is not taken" if stream.has_fingerprint else ""
+        raise NotAcceptable(W_TRANSPORT, f"SRTP needs SDES keys: {error}{dtls}") from error
+    held = before.srtp if before else None
+    # The same line again is the same stream going on: a key of ours that changed would restart the peer's packet count.
+    again = held is not None and (held.suite, held.remote) == (line.suite, line.key)
+    local = held.local if held and again else fresh(KEY_BYTES[line.suite])
+    return line.tag, SrtpKeys(suite=line.suite, local=local, remote=line.key)
+
+
+def _accepted_keys(stream: Stream, offered: tuple[CryptoLine, ...], ours: Agreement) -> CryptoPair:
+    """The keys for the stream of an answer: the peer names the line of ours that it took (RFC 4568 section 5.1.3)."""
+    if not offered:
+        return 0, None
+    for text in stream.crypto:
+        try:
+            line = crypto.read_line(text)
+        except NoKeys as error:
+            raise NotAcceptable(W_TRANSPORT, f"SRTP needs SDES keys: {error}") from error
+        for mine in offered:
+            if (mine.tag, mine.suite) == (line.tag, line.suite):
+                return mine.tag, SrtpKeys(suite=mine.suite, local=mine.key, remote=line.key)
+    if ours.proto in _SECURE:
+        raise NotAcceptable(W_TRANSPORT, "SRTP needs SDES keys: none of the offered lines was taken")
+    return 0, None
+
+
+# --- writing
 
 
 def _mirror(stream: Stream) -> Mirror:
@@ -142,16 +247,23 @@ def _refused(line: Mirror) -> MediaDescription:
 
 
 def _ours(agreement: Agreement, port: int) -> MediaDescription:
-    chosen = agreement.format
-    codecs = {chosen.payload_type: chosen.codec}
-    if agreement.offered:
-        codecs = {0: "PCMU", 8: "PCMA"}
-    rtpmap = [f"{number} {name}/{NARROWBAND_HZ}" for number, name in codecs.items()]
-    attributes = {"rtpmap": rtpmap}
-    if chosen.dtmf_payload_type is not None:
-        rtpmap.append(f"{chosen.dtmf_payload_type} telephone-event/{NARROWBAND_HZ}")
-        attributes["fmtp"] = [f"{chosen.dtmf_payload_type} 0-15"]
+    chosen, offered = agreement.format, agreement.offered
+    lines = offered.codecs if offered else tuple(codecs.agreed(chosen))
+    attributes = codecs.attributes(lines)
+    keys = [line.text() for line in offered.crypto] if offered else _key_line(agreement)
+    if keys:
+        attributes["crypto"] = keys
     attributes["ptime"] = [str(chosen.ptime_ms)]
-    attributes["sendrecv" if agreement.offered else chosen.direction] = []
-    numbers = [line.partition(" ")[0] for line in rtpmap]
-    return MediaDescription(media="audio", port=port, proto=_PROFILE, formats=numbers, attributes=attributes)
+    if chosen.rtcp_mux and not offered:
+        attributes["rtcp-mux"] = []
+    attributes["sendrecv" if offered else chosen.direction] = []
+    numbers = [str(line.payload_type) for line in lines]
+    return MediaDescription(
+        media="audio", port=port, proto=agreement.proto, formats=numbers, attributes=attributes
+    )
+
+
+def _key_line(agreement: Agreement) -> list[str]:
+    """Our own key under the tag of the peer's line (RFC 4568 section 5.1.2)."""
+    keys = agreement.srtp
+    return [CryptoLine(agreement.crypto_tag, keys.suite, keys.local).text()] if keys else []

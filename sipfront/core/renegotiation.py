@@ -5,7 +5,6 @@ was. Nothing here ends a call.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from sipfront.core import dialog as dialogs
 from sipfront.core.body import session_description, taken_instead
@@ -16,8 +15,9 @@ from sipfront.core.effects import Control
 from sipfront.core.fsm import step
 from sipfront.core.media_messages import update_message
 from sipfront.core.message import BadMessage, Request
-from sipfront.core.offer_answer import Agreement, NotAcceptable, describe, negotiate
+from sipfront.core.offer_answer import Agreement, NotAcceptable, accept, describe, negotiate, our_offer
 from sipfront.core.sdp import BadSdp, read
+from sipfront.core.terms import Terms
 from sipfront.core.timers import ACK_WAIT_NS, T1_NS, T2_NS, Due
 from sipfront.core.transaction import ServerTransaction
 
@@ -68,7 +68,7 @@ class Renegotiation:
             return
         try:
             offer = session_description(txn.request)
-            proposed = negotiate(read(offer)) if offer is not None else None
+            proposed = self._proposed(call, offer) if offer is not None else None
         except BadMessage as error:
             self._desk.answer(txn, error.code, now_ns, phrase=error.phrase, extra=taken_instead(error))
         except BadSdp:
@@ -84,9 +84,12 @@ class Renegotiation:
         """The ACK of a re-INVITE's 200; it carries the peer's answer when the offer was ours."""
         listened = call.talk is Talk.SAID and call.proposed is None
         self.event(call, TalkEvent.ACK, now_ns)
-        answer = answer_in(ack) if listened else None
-        if answer and answer != call.agreement:
-            call.agreement = answer
+        answer = answer_in(ack, call.offer or call.agreement, call.terms) if listened else None
+        call.offer = None
+        if answer is None:
+            return
+        before, call.agreement = call.agreement, answer
+        if not answer.same_media(before):
             self._tell(call, answer)
 
     def event(self, call: Call, event: TalkEvent, now_ns: int) -> None:
@@ -98,7 +101,7 @@ class Renegotiation:
         proposed = call.proposed
         if proposed is None:
             return
-        if (proposed.remote, proposed.format) == (call.agreement.remote, call.agreement.format):
+        if proposed.same_media(call.agreement):
             call.talk = Talk.SAID  # a refresh: the media worker has nothing to change
             self._accept(call, now_ns)
         else:
@@ -107,9 +110,7 @@ class Renegotiation:
     def _tell(self, call: Call, agreement: Agreement) -> None:
         call.update_id = self._desk.mint.token()
         if call.place:
-            message = update_message(
-                call, self._desk.settings, call.update_id, agreement.remote, agreement.format
-            )
+            message = update_message(call, self._desk.settings, call.update_id, agreement)
             self._desk.out.append(Control(call.place.worker, message))
 
     def _revert(self, call: Call, _now_ns: int) -> None:
@@ -120,7 +121,7 @@ class Renegotiation:
         txn = call.reinvite
         if txn is None:
             return
-        agreed = call.proposed or replace(call.agreement, offered=True)
+        agreed = call.proposed or self._offered(call)
         call.dialog = dialogs.retargeted(call.dialog, txn.request)
         if call.proposed and call.proposed != call.agreement:
             call.agreement = call.proposed
@@ -131,6 +132,13 @@ class Renegotiation:
         extra = answer_headers(self._desk, call)
         data = self._desk.answer(txn, 200, now_ns, extra=extra, body=body)
         self._repeater.begin(call, txn, data, now_ns)
+
+    def _proposed(self, call: Call, offer: str) -> Agreement:
+        return negotiate(read(offer), call.terms, self._desk.mint.secret, call.agreement)
+
+    def _offered(self, call: Call) -> Agreement:
+        call.offer = our_offer(call.terms, self._desk.mint.secret, call.agreement)
+        return call.offer
 
     def _reject(self, call: Call, now_ns: int) -> None:
         if call.reinvite:
@@ -167,10 +175,10 @@ def answer_headers(desk: Desk, call: Call) -> list[tuple[str, str]]:
     return [*dialog_headers(desk, call), ("Content-Type", "application/sdp")]
 
 
-def answer_in(ack: Request) -> Agreement | None:
+def answer_in(ack: Request, ours: Agreement, terms: Terms) -> Agreement | None:
     """What the answer in an ACK agrees to; None when there is none that can be used."""
     try:
         text = session_description(ack)
-        return negotiate(read(text)) if text else None
+        return accept(read(text), ours, terms) if text else None
     except (BadMessage, BadSdp, NotAcceptable):
         return None

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.config import Route
 from shared.contracts import AppSpec
 from sipfront.core.identity import CallIdentity
+from sipfront.core.terms import Terms
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "echo": (), "conference": (), "transcribe": ("stt",), "agent": ("stt", "llm", "tts"),
@@ -47,6 +48,13 @@ def app_of(route: Route) -> AppSpec:
         turn=route.turn,
         options=dict(route.options),
     )
+
+
+def terms_of(route: Route, general: Terms) -> Terms:
+    """What the callers of a route are offered: its own codecs in its own order, where it names some."""
+    codecs = tuple(name for name in route.codecs if name in general.codecs)
+    terms = replace(general, codecs=codecs, our_order=True) if codecs else general
+    return replace(terms, srtp=route.srtp) if route.srtp else terms
 
 
 def _compile(route: Route) -> _Rule:

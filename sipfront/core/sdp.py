@@ -1,12 +1,13 @@
 """Reads a session description into what negotiation needs (RFC 8866; RFC 3605 for a=rtcp).
 
 aiosipua parses; it stops at things that do no harm (`b=AS:64.5`, an rtpmap without a rate, `m=audio 4000/2`), so lines
-we do not use are dropped before and the rest is checked here. Knows nothing of what we would accept.
+we do not use are dropped before and the rest is checked here. Knows nothing of what we would accept: `a=fmtp` and
+`a=crypto` are handed on as text.
 """
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from aiosipua import Codec as ParsedCodec
 from aiosipua import MediaDescription, SdpMessage, parse_sdp
@@ -14,13 +15,15 @@ from aiosipua import MediaDescription, SdpMessage, parse_sdp
 from shared.contracts import Direction
 
 _RTPMAP = re.compile(r"a=rtpmap:\d{1,3} [A-Za-z0-9._+-]+/\d{1,6}(/\d{1,3})?\s*", re.ASCII)
+_FMTP = re.compile(r"a=fmtp:\d{1,3} [^\r\n]{1,512}", re.ASCII)
 _MEDIA = re.compile(r"m=([A-Za-z0-9]+) (\d{1,5})(/\d{1,5})? ([A-Za-z0-9/]+)((?: [^\s]+)+)\s*", re.ASCII)
 _KEPT = "vosmca"
 _LINES_MAX = 256
 _MEDIA_MAX = 16
 _NUMBER = re.compile(r"\d{1,5}", re.ASCII)
 
-AddressKind = Literal["ip4", "ip6", "name", "multicast"]
+_STATIC = {10: ("L16", 44_100, 2), 11: ("L16", 44_100, 1), 13: ("CN", 8_000, 1)}
+"""Payload types of RFC 3551 that aiosipua does not know and that need no rtpmap."""
 
 
 class BadSdp(ValueError):
@@ -34,7 +37,8 @@ class Codec:
     payload_type: int
     name: str
     rate_hz: int
-    channels: int
+    channels: int = 1
+    fmtp: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,15 @@ class Stream:
     codecs: tuple[Codec, ...]
     max_ptime_ms: int
     several_ports: bool
+    ptime_ms: int = 0
+    """What the sender of the description wants to receive; 0: it does not say."""
+    rtcp_mux: bool = False
+    crypto: tuple[str, ...] = ()
+    """Values of its a=crypto lines, in order."""
+    has_fingerprint: bool = False
+    """A certificate for DTLS-SRTP is announced, here or for the session."""
+    keeps_talking: bool = False
+    """`a=silenceSupp:off` (RFC 3108): silence is to be sent as audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +105,9 @@ def _is_kept(line: str) -> bool:
         raise BadSdp(f"media line {line[:60]!r}")
     if line.startswith("a=rtpmap:"):
         return _RTPMAP.fullmatch(line) is not None
-    return line[0] in _KEPT and not line.startswith("a=fmtp:")
+    if line.startswith("a=fmtp:"):
+        return _FMTP.fullmatch(line) is not None
+    return line[0] in _KEPT
 
 
 def _plain(line: str) -> str:
@@ -110,18 +125,21 @@ def _stream(session: SdpMessage, media: MediaDescription, several_ports: bool) -
         address_type=connection.addr_type.upper() if connection else "",
         rtcp_port=_rtcp_port(media), direction=_direction(session, media),
         codecs=tuple(_codec(codec) for codec in media.codecs), max_ptime_ms=_number(media, "maxptime"),
-        several_ports=several_ports,
+        several_ports=several_ports, ptime_ms=_number(media, "ptime"), rtcp_mux="rtcp-mux" in media.attributes,
+        crypto=tuple(media.attributes.get("crypto", ())),
+        has_fingerprint="fingerprint" in media.attributes or "fingerprint" in session.attributes,
+        keeps_talking=(media.attributes.get("silenceSupp") or [""])[0].strip().lower().startswith("off"),
     )  # fmt: skip
 
 
 def _codec(codec: ParsedCodec) -> Codec:
     if not 0 <= codec.payload_type <= 127:
         raise BadSdp(f"payload type {codec.payload_type}")
+    name, rate_hz, channels = codec.encoding_name.upper(), codec.clock_rate, codec.channels or 1
+    if not name:
+        name, rate_hz, channels = _STATIC.get(codec.payload_type, ("", 0, 1))
     return Codec(
-        payload_type=codec.payload_type,
-        name=codec.encoding_name.upper(),
-        rate_hz=codec.clock_rate,
-        channels=codec.channels or 1,
+        payload_type=codec.payload_type, name=name, rate_hz=rate_hz, channels=channels, fmtp=codec.fmtp or ""
     )
 
 

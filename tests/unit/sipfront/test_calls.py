@@ -401,7 +401,7 @@ def test_messages_about_calls_that_are_gone_are_passed_over():
 def test_invite_without_offer_gets_ours_and_the_ack_brings_the_answer():
     bench = FrontBench()
     caller, answer = bench.answered(data=Caller().invite(body=""))
-    assert "m=audio 40000 RTP/AVP 0 8 101" in answer.body
+    assert "m=audio 40000 RTP/AVP 0 8 13 101" in answer.body
     assert bench.opens()[0].format.direction == "inactive"
     sdp = (
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 7000 RTP/AVP 8\r\n"

@@ -9,6 +9,7 @@ from shared.contracts import (
     MediaFormat,
     MediaOpen,
     RtpEndpoint,
+    SrtpKeys,
     TurnSettings,
     decode,
     encode,
@@ -21,6 +22,7 @@ from sipfront.core.media_messages import (
     start_message,
     update_message,
 )
+from sipfront.core.offer_answer import Agreement
 from tests.support.front_bench import PLACE, FrontBench
 from tests.support.sip_messages import Caller
 
@@ -90,8 +92,9 @@ def test_later_messages_name_the_call_and_who_waits(bench):
     call, ours = bench.call, settings(bench)
     remote = RtpEndpoint(host="192.0.2.8", rtp_port=7_000)
     changed = MediaFormat(codec="PCMU", payload_type=0, direction="recvonly")
-    update = update_message(call, ours, "m2", remote, changed)
-    assert (update.remote, update.format) == (remote, changed)
+    keys = SrtpKeys(suite="AEAD_AES_128_GCM", local=b"1" * 28, remote=b"2" * 28)
+    update = update_message(call, ours, "m2", Agreement(remote=remote, format=changed, srtp=keys))
+    assert (update.remote, update.format, update.srtp) == (remote, changed, keys)
     for message in (start_message(call, ours, "m1"), update, close_message(call, ours, "m3")):
         assert (message.call_id, message.reply_to) == (call.call_id, "front-0.1")
         assert decode(encode(message)) == message

@@ -157,7 +157,7 @@ def test_reinvite_without_offer_gets_our_formats_and_the_ack_decides():
     bench = FrontBench()
     caller, _ = bench.confirmed()
     [answer] = bench.send(reinvite(caller, ""))
-    assert "m=audio 40000 RTP/AVP 0 8 96" in answer.body
+    assert "m=audio 40000 RTP/AVP 0 8 13 96" in answer.body
     bench.send(caller.ack(offer(c="IN IP4 127.0.0.2")))
     assert bench.controls(MediaUpdate)[-1].remote.host == "127.0.0.2"
     assert bench.call.state is State.CONFIRMED
