@@ -10,7 +10,7 @@ import sys
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import LegSetup
 from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.sockets import MediaSockets
+from mediaworker.io.sockets import open_sockets
 from shared.contracts import MediaFormat, RtpEndpoint
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     engine = Engine(count)
-    sockets = MediaSockets(engine, "127.0.0.1")
+    sockets = open_sockets(engine, "127.0.0.1")
     loop = MediaLoop(engine, sockets)
     for number in range(count):
         setup = LegSetup(

@@ -1,6 +1,6 @@
-"""RTP through ordinary socket calls: what runs where `sockets.MediaSockets` does not (macOS, other byte orders).
+"""RTP through ordinary socket calls: what runs where `linux_sockets` do not (macOS, other byte orders).
 
-Good for a laptop's calls, not for a node's: every call lets go of the interpreter lock (see `sockets`). Sockets stay open
+Good for a laptop's calls, not for a node's: every call lets go of the interpreter lock (see `linux_sockets`). Sockets stay open
 to all sources, the engine checks them; arrival times are those of the drain, so jitter below a slot is not seen.
 """
 
@@ -10,10 +10,7 @@ import numpy as np
 
 from mediaworker.core.address import address_key, host_of, port_of
 from mediaworker.core.engine import Engine
-from mediaworker.io.socket_pairs import DATAGRAM_BYTES, SocketPairs
-
-MAX_ROUNDS = 16
-"""Datagrams taken from one socket in one drain; the rest waits for the next."""
+from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS, SocketPairs
 
 
 class PortableSockets(SocketPairs):
@@ -35,7 +32,11 @@ class PortableSockets(SocketPairs):
         for row in self._engine.sending(self._engine.last_phase).tolist():
             rtp = self._rtp.get(row)
             if rtp is not None:
-                self._send(row, rtp)
+                self._send(row, rtp, self._engine.packets[row].tobytes())
+        for packet in self._engine.loose():
+            rtp = self._rtp.get(packet.row)
+            if rtp is not None:
+                self._send(packet.row, rtp, packet.data)
         self._flush_rtcp()
 
     def _opened(self, row: int, _rtp: socket.socket, /) -> None:
@@ -65,9 +66,9 @@ class PortableSockets(SocketPairs):
             np.array([now_ns], np.int64),
         )  # fmt: skip
 
-    def _send(self, row: int, rtp: socket.socket) -> None:
+    def _send(self, row: int, rtp: socket.socket, data: bytes) -> None:
         key = int(self._engine.destinations[row, 0])
         try:
-            rtp.sendto(self._engine.packets[row], (host_of(key), port_of(key)))
+            rtp.sendto(data, (host_of(key), port_of(key)))
         except OSError:
             self._engine.send_errors += 1

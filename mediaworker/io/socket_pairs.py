@@ -1,6 +1,6 @@
 """The bound RTP and RTCP socket pairs of all legs, and the RTCP side, which is rare enough for ordinary calls.
 
-How RTP is received and sent is the subclass's: `sockets.MediaSockets` (Linux) or `portable_sockets.PortableSockets`. Ports
+How RTP is received and sent is the subclass's: `compiled_sockets`, `ctypes_sockets` or `portable_sockets`; `sockets` chooses. Ports
 are bound when they are reserved, without SO_REUSEADDR, so a stranger's socket is an error and not a thief.
 """
 
@@ -14,8 +14,10 @@ from mediaworker.core.engine import Engine
 from mediaworker.core.reports import RtcpPacket
 from shared.errors import Refused
 
-DATAGRAM_BYTES: Final = 512
-"""Room for 60 ms of G.711 and its header."""
+DATAGRAM_BYTES: Final = 2_048
+"""Room for what a network carries unfragmented: 60 ms of 16 kHz linear PCM, the longest packet of Opus."""
+MAX_ROUNDS: Final = 16
+"""Datagrams taken from one socket in one drain; the rest waits for the next."""
 RTCP_BYTES: Final = 1_500
 RTCP_BATCH: Final = 64
 

@@ -11,7 +11,7 @@ import pytest
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import LegStats
 from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.sockets import MediaSockets
+from mediaworker.io.sockets import open_sockets
 from tests.support import capture
 from tests.support.engine_caller import leg_setup, rtp
 
@@ -39,7 +39,7 @@ def jittery_sender(phone: socket.socket, port: int, done: threading.Event) -> No
 
 def echo_call(phone: socket.socket) -> LegStats:
     engine = Engine(2, seed=1)
-    sockets = MediaSockets(engine, "127.0.0.1")
+    sockets = open_sockets(engine, "127.0.0.1")
     row = engine.open(leg_setup(phone.getsockname()[1], host="127.0.0.1", echo=True), time.monotonic_ns())
     sockets.bind_pair(PORT, row)
     engine.start(row, time.monotonic_ns())

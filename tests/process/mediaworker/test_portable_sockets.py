@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from mediaworker.core.engine import PHASE_FILL, Engine
-from mediaworker.io.portable_sockets import MAX_ROUNDS, PortableSockets
-from mediaworker.io.socket_pairs import DATAGRAM_BYTES
+from mediaworker.io.portable_sockets import PortableSockets
+from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS
 from tests.support.engine_caller import leg_setup, rtp
 
 pytestmark = pytest.mark.process

@@ -1,279 +1,88 @@
-"""Real sockets on loopback: pairs, sources, kernel times, peers that are gone."""
+"""Which sockets are taken, and that a machine without the compiled loop has a worker all the same."""
 
-import resource
-import socket
-import sys
-import time
-from collections.abc import Iterator
+import importlib.machinery
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from mediaworker.core import rtcp
 from mediaworker.core.engine import Engine
-from mediaworker.io.portable_sockets import PortableSockets
-from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.socket_pairs import SocketPairs
-from mediaworker.io.sockets import MediaSockets, open_sockets
-from shared.contracts import RtpEndpoint
-from shared.errors import Refused
-from tests.support.engine_caller import leg_setup, rtp
-from tests.support.processes import wait_until
+from mediaworker.io import compiled_sockets
+from mediaworker.io.compiled_sockets import compiled_library
+from mediaworker.io.linux_sockets import supported
+from mediaworker.io.sockets import SocketsKind, choose, name_of, open_sockets
+from shared.errors import ConfigError
 
 pytestmark = pytest.mark.process
 
-
-def udp(port: int = 0) -> socket.socket:
-    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    peer.bind(("127.0.0.1", port))
-    peer.setblocking(False)
-    return peer
+SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
+SOURCE = Path(compiled_sockets.__file__).with_name("datagrams.c")
 
 
-def even_port() -> int:
-    """An even port whose neighbour is free too."""
-    while True:
-        with udp() as first:
-            port = first.getsockname()[1] & ~1
-        try:
-            with udp(port), udp(port + 1):
-                return port
-        except OSError:
-            continue
+def test_the_best_sockets_of_this_machine_are_taken() -> None:
+    opened = open_sockets(Engine(2, phases=1), "127.0.0.1")
+    linux = "ctypes" if compiled_library() is None else "compiled"
+    assert name_of(opened) == (linux if supported() else "portable")
+    opened.close_all()
 
 
-class Bed:
-    """An engine with sockets and one phone."""
-
-    def __init__(self, kind: type[SocketPairs] = MediaSockets) -> None:
-        self.engine = Engine(4, seed=1, phases=1)
-        self.sockets = kind(self.engine, "127.0.0.1")
-        self.loop = MediaLoop(self.engine, self.sockets)
-        self.phone = udp()
-        self.port = even_port()
-
-    def open(self, **changes: object) -> int:
-        host, port = self.phone.getsockname()
-        row = self.engine.open(leg_setup(port, host=host, **changes), time.monotonic_ns())
-        self.sockets.bind_pair(self.port, row)
-        self.engine.start(row, time.monotonic_ns())
-        return row
-
-    def say(self, number: int, *, sender: socket.socket | None = None, ssrc: int = 77) -> None:
-        data = rtp(number, 160 * number, bytes([0x90]) * 160, ssrc=ssrc)
-        (sender or self.phone).sendto(data, ("127.0.0.1", self.port))
-
-    def run(self, slots: int = 1) -> None:
-        for _ in range(slots):
-            self.loop.run_slot()
-
-    def hear(self, peer: socket.socket | None = None) -> list[bytes]:
-        found = []
-        while True:
-            try:
-                found.append((peer or self.phone).recv(2_000))
-            except BlockingIOError:
-                return found
+@pytest.mark.parametrize("kind", ["ctypes", "portable"])
+def test_sockets_that_are_asked_for_are_taken(kind: SocketsKind) -> None:
+    if kind == "ctypes" and not supported():
+        pytest.skip("64-bit Linux only")
+    opened = open_sockets(Engine(2, phases=1), "127.0.0.1", kind)
+    assert name_of(opened) == kind
+    opened.close_all()
 
 
-@pytest.fixture(params=[MediaSockets, PortableSockets])
-def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
-    """Every implementation behaves alike."""
-    bed = Bed(request.param)
-    yield bed
-    bed.sockets.close_all()
-    bed.phone.close()
+@pytest.mark.parametrize(
+    ("fitting", "built", "best"),
+    [(True, True, "compiled"), (True, False, "ctypes"), (False, False, "portable")],
+)
+def test_the_cheapest_that_the_machine_has_is_chosen(fitting: bool, built: bool, best: str) -> None:
+    assert choose("auto", fitting=fitting, built=built) == best
 
 
-@pytest.fixture
-def linux_bed() -> Iterator[Bed]:
-    """What only the fast sockets do."""
-    bed = Bed(MediaSockets)
-    yield bed
-    bed.sockets.close_all()
-    bed.phone.close()
+@pytest.mark.parametrize(
+    ("kind", "fitting", "why"),
+    [("compiled", True, "datagrams.c"), ("compiled", False, "Linux"), ("ctypes", False, "Linux")],
+)
+def test_sockets_that_the_machine_cannot_have_are_refused_by_name(
+    kind: SocketsKind, fitting: bool, why: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"media.sockets.*{kind}.*{why}"):
+        choose(kind, fitting=fitting, built=False)
 
 
-def test_what_is_said_comes_back(bed: Bed):
-    row = bed.open(echo=True)
-    for number in range(10):
-        bed.say(number)
-        bed.run()
-    heard = bed.hear()
-    assert len(heard) == 10
-    assert heard[-1][12:] == bytes([0x90]) * 160
-    assert bed.engine.stats(row).packets_in == 10
-    assert bed.engine.send_errors == 0
+def test_no_library_and_a_strange_one_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert compiled_library("vf_no_such_module") is None
+    (tmp_path / f"vf_no_library{SUFFIX}").write_bytes(b"no library")
+    assert compiled_library("vf_no_library") is None
 
 
-def test_more_than_one_packet_of_a_socket_is_taken_at_once(bed: Bed):
-    row = bed.open()
-    for number in range(7):
-        bed.say(number)
-    bed.run()
-    assert bed.engine.stats(row).packets_in == 7
-
-
-def test_a_port_that_a_stranger_has_is_refused_and_nothing_is_left(bed: Bed):
-    with udp(bed.port + 1):
-        with pytest.raises(Refused) as refused:
-            bed.sockets.bind_pair(bed.port, 0)
-        assert refused.value.reason == "port_busy"
-    bed.sockets.bind_pair(bed.port, 0)
-    with pytest.raises(Refused):
-        bed.sockets.bind_pair(bed.port, 1)
-    assert len(bed.sockets) == 1
-
-
-def test_a_closed_pair_can_be_bound_by_others(bed: Bed):
-    row = bed.open()
-    bed.engine.close(row)
-    bed.sockets.close(row)
-    bed.sockets.close(row)
-    with udp(bed.port), udp(bed.port + 1):
-        assert len(bed.sockets) == 0
-
-
-def test_strangers_are_counted_before_the_pin_and_kept_out_by_the_kernel_after_it(linux_bed: Bed):
-    bed = linux_bed
-    row = bed.open(echo=True)
-    with udp() as stranger:
-        bed.say(1, sender=stranger)
-        bed.run()
-        assert bed.engine.rejected == {"source": 1}
-        bed.say(1)
-        bed.run()
-        for number in range(50):
-            bed.say(number, sender=stranger)
-        bed.say(2)
-        bed.run()
-        assert bed.engine.rejected == {"source": 1}
-        assert bed.engine.stats(row).packets_in == 2
-        assert bed.hear(stranger) == []
-    assert len(bed.hear()) == 3
-
-
-def test_media_from_behind_a_nat_is_followed_when_its_network_is_known(bed: Bed):
-    bed.open(echo=True, media_cidrs=("127.0.0.0/8",))
-    with udp() as moved:
-        for number in range(3):
-            bed.say(number, sender=moved)
-            bed.run()
-        assert len(bed.hear(moved)) == 3
-    assert bed.hear() == []
-
-
-def test_after_a_reinvite_another_address_is_taken(bed: Bed):
-    row = bed.open(echo=True)
-    bed.say(1)
-    bed.run()
-    with udp() as other:
-        host, port = other.getsockname()
-        bed.engine.update(row, RtpEndpoint(host=host, rtp_port=port), leg_setup().format)
-        bed.run()
-        bed.say(1, sender=other, ssrc=5)
-        bed.run()
-        bed.say(2, sender=other, ssrc=5)
-        bed.run(2)
-        assert len(bed.hear(other)) == 4
-    assert bed.engine.stats(row).packets_in == 3
-
-
-def test_a_peer_that_is_gone_costs_no_neighbour(bed: Bed):
-    row = bed.open(echo=True)
-    bed.say(1)
-    bed.run()
-    bed.phone.close()
-    bed.run(5)
-    bed.phone = udp()
-    bed.port = even_port()
-    neighbour = bed.open(echo=True)
-    for number in range(5):
-        bed.say(number)
-        bed.run()
-    assert bed.engine.stats(neighbour).packets_in == 5
-    assert len(bed.hear()) == 5
-    assert bed.engine.stats(row).packets_in == 1
-
-
-def test_a_datagram_too_long_is_refused(bed: Bed):
-    row = bed.open()
-    bed.phone.sendto(rtp(1, 1, bytes(1_200)), ("127.0.0.1", bed.port))
-    bed.say(2)
-    bed.run()
-    assert bed.engine.rejected == {"long": 1}
-    assert bed.engine.stats(row).packets_in == 1
-
-
-def test_arrival_times_are_the_kernels(linux_bed: Bed):
-    """The packets wait 50 ms for the drain, and their jitter is nevertheless that of their sending."""
-    bed = linux_bed
-    row = bed.open()
-    for number in range(30):
-        bed.phone.sendto(rtp(1 + number, 0, bytes(160)), ("127.0.0.1", bed.port))
-    before = time.monotonic_ns()
-    wait_until(lambda: time.monotonic_ns() - before > 50_000_000)
-    bed.run(2)
-    assert bed.engine.stats(row).packets_in == 30
-    assert bed.engine.rows.arrived_ns[row] - before < 1_000_000
-
-
-def test_reports_and_goodbye_reach_the_peers_rtcp_port(bed: Bed):
-    port = even_port()
-    with udp(port) as phone, udp(port + 1) as phone_rtcp, udp() as stranger:
-        bed.phone.close()
-        bed.phone = phone
-        row = bed.open()
-        bed.say(1)
-        bed.run()
-        ours = int.from_bytes(bed.hear()[0][8:12], "big")
-        block = rtcp.Block(ssrc=ours, fraction_lost=64, lost=5, highest=9, jitter=80)
-        report = rtcp.compound(77, "phone", None, block)
-        stranger.sendto(report, ("127.0.0.1", bed.port + 1))
-        phone_rtcp.sendto(report, ("127.0.0.1", bed.port + 1))
-        phone_rtcp.sendto(b"nonsense", ("127.0.0.1", bed.port + 1))
-        bed.run(3)
-        stats = bed.engine.stats(row)
-        assert (stats.jitter_out_ms, stats.loss_out_ratio, stats.lost_out) == (10.0, 0.25, 5)
-        assert bed.engine.rejected == {"rtcp_source": 1, "rtcp_format": 1}
-        bed.engine.close(row)
-        bed.sockets.close(row)
-        goodbye = rtcp.parse(bed.hear(phone_rtcp)[-1])
-        assert goodbye is not None
-        assert (goodbye.bye, goodbye.blocks[0].ssrc) == ([ours], 77)
-    bed.phone = udp()
-
-
-def test_strangers_are_always_refused_where_the_kernel_does_not_help():
-    bed = Bed(PortableSockets)
-    row = bed.open(echo=True)
-    with udp() as stranger:
-        for number in range(5):
-            bed.say(number, sender=stranger)
-            bed.say(number)
-            bed.run()
-        assert bed.engine.rejected == {"source": 5}
-        assert bed.engine.stats(row).packets_in == 5
-        assert bed.hear(stranger) == []
-    bed.sockets.close_all()
-    bed.phone.close()
-
-
-def test_the_best_sockets_of_this_machine_are_taken():
-    sockets = open_sockets(Engine(2, phases=1), "127.0.0.1")
-    assert isinstance(sockets, MediaSockets if sys.platform == "linux" else PortableSockets)
-    sockets.close_all()
-
-
-def test_without_a_file_descriptor_left_the_leg_is_refused_and_the_port_is_not_at_fault(bed: Bed):
-    row = bed.engine.open(leg_setup(), time.monotonic_ns())
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with udp() as last:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, hard))
-        try:
-            with pytest.raises(Refused) as refused:
-                bed.sockets.bind_pair(bed.port, row)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert refused.value.reason == "full"
-    bed.sockets.bind_pair(bed.port, row)
-    assert len(bed.sockets) == 1
+@pytest.mark.skipif(
+    shutil.which("cc") is None or not supported(), reason="no C compiler, or not 64-bit Linux"
+)
+def test_a_library_of_another_version_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = SOURCE.read_text()
+    assert "#define ABI " in source
+    for name, text in (("vf_same", source), ("vf_other", source.replace("#define ABI ", "#define ABI 99"))):
+        (tmp_path / f"{name}.c").write_text(text)
+        target = tmp_path / f"{name}{SUFFIX}"
+        command = [
+            "cc",
+            "-shared",
+            "-fPIC",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            target,
+            tmp_path / f"{name}.c",
+        ]
+        subprocess.run(command, check=True)
+    assert compiled_library("vf_same") is not None
+    assert compiled_library("vf_other") is None
