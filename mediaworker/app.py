@@ -32,6 +32,7 @@ from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
 from mediaworker.io.sockets import open_sockets
 from shared.config import Config, load, parse_port_range
+from shared.egress import Egress
 from shared.errors import ConfigError
 from shared.log import get_log, set_up_logs
 from shared.metrics import Metrics
@@ -83,13 +84,18 @@ class MediaWorker:
         self._engine = Engine(
             media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
             rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s,
+            source_policy=media.source_policy,
         )  # fmt: skip
         self._sockets = open_sockets(self._engine, media.host)
         limits = Limits(
             media_id=self._shell.worker_id,
             max_call_ns=config.sip.max_call_s * NS_PER_S,
             media_cidrs=media.media_cidrs,
-        )
+            egress=Egress(
+                media.remote_deny, media.remote_allow, own_host=media.advertised_host,
+                own_ports=parse_port_range(media.ports),
+            ),
+        )  # fmt: skip
         self._exchange = Exchange(self._engine, self._sockets, self._recorder, limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._roused: asyncio.Event | None = None

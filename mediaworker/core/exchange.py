@@ -9,11 +9,13 @@ goes wrong in the engine, which all calls share, ends the process (I10).
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from msgspec import structs
 
+from mediaworker.core.address import address_key
 from mediaworker.core.call import Call
 from mediaworker.core.effects import (
     Assigned,
@@ -45,6 +47,7 @@ from shared.contracts import (
     PcmToMedia,
     ReplyEnd,
 )
+from shared.egress import Egress
 from shared.errors import Refused
 from shared.units import NARROWBAND_HZ, NS_PER_S
 
@@ -81,6 +84,7 @@ class Limits:
     """Worker id of this process."""
     max_call_ns: int
     media_cidrs: tuple[str, ...] = ()
+    egress: Egress = field(default_factory=partial(Egress, own_host="127.0.0.1"))
 
 
 class Exchange:
@@ -143,6 +147,7 @@ class Exchange:
         self._guarded(call, Call.introduce)
 
     def _set_up(self, message: MediaOpen, now_ns: int) -> Call:
+        self._check_remote(message)
         room = self._rooms.find(message.tenant, message.room_id)
         if self._draining and room is None:
             raise Refused("draining")
@@ -160,6 +165,15 @@ class Exchange:
             raise
         message = structs.replace(message, srtp=None)  # the engine has the keys; nobody else keeps them
         return Call(message, self._limits.media_id, row, self._engine, self._out, self._busy)
+
+    def _check_remote(self, message: MediaOpen | MediaUpdate) -> None:
+        """Raises Refused where media may not be sent. The front has looked already; it may be older than this rule."""
+        remote, sends = message.remote, message.format.direction in {"sendrecv", "sendonly"}
+        address_key(remote.host, remote.rtp_port)
+        for port in {remote.rtp_port, remote.rtcp_port or remote.rtp_port + 1}:
+            why = self._limits.egress.why_refused(remote.host, port, sends=sends)
+            if why:
+                raise Refused("remote_denied", why)
 
     def _setup(self, message: MediaOpen, room: int) -> LegSetup:
         app = message.app
@@ -188,9 +202,10 @@ class Exchange:
         if not call:
             return
         try:
+            self._check_remote(message)
             call.update(message)
-        except (Refused, ValueError):
-            self._answer(message, "bad_request")
+        except (Refused, ValueError) as error:
+            self._answer(message, error.reason if isinstance(error, Refused) else "bad_request")
         else:
             self._answer(message)
 
