@@ -30,13 +30,14 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     # what the leg was opened with
     "opened": (np.bool_, 0), "started": (np.bool_, 0), "receives": (np.bool_, 0), "sends": (np.bool_, 0),
     "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
+    "muted": (np.bool_, 0), "deaf": (np.bool_, 0), "voice": (np.float64, 1), "whisper_to": (np.int64, -1),
     "alaw": (np.bool_, 0), "coded": (np.bool_, 0), "wide": (np.bool_, 0), "clock": (np.int64, 160), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
     # whose packets are taken
     "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0), "secure": (np.bool_, 0),
     # RFC 3550 appendix A.1, A.3 and A.8
     "ext_max": (np.int64, 0), "base_ext": (np.int64, 0), "expected_before": (np.int64, 0),
     "bad_seq": (np.int64, -1), "received": (np.int64, 0), "late": (np.int64, 0), "duplicate": (np.int64, 0),
-    "reordered": (np.int64, 0), "seen": (np.uint64, 0),
+    "reordered": (np.int64, 0), "seen": (np.uint64, 0), "seen_top": (np.int64, 0),
     "transit": (np.int64, UNSET), "jitter_ns": (np.float64, 0), "jitter_sum_ns": (np.float64, 0),
     "jitter_max_ns": (np.float64, 0), "jitter_count": (np.int64, 0),
     "expected_prior": (np.int64, 0), "received_prior": (np.int64, 0), "loss_recent": (np.float64, 0),
@@ -59,7 +60,7 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "report_due_ns": (np.int64, UNSET), "sr_middle": (np.uint32, 0), "sr_arrived_ns": (np.int64, UNSET),
     "rtcp_to": (np.uint64, 0), "rtt_ms": (np.float64, -1), "jitter_out_ms": (np.float64, -1),
     "loss_out": (np.float64, -1), "lost_out": (np.int64, 0), "mux": (np.bool_, 0),
-    "receiver_time": (np.uint32, 0), "receiver_time_ns": (np.int64, UNSET), "rtcp_arrived_ns": (np.int64, UNSET),
+    "rtcp_negotiated": (np.uint64, 0), "receiver_ssrc": (np.uint32, 0), "receiver_time": (np.uint32, 0), "receiver_time_ns": (np.int64, UNSET), "rtcp_arrived_ns": (np.int64, UNSET),
     "told_highest": (np.int64, -1), "sent_at_report": (np.int64, 0), "deaf_reports": (np.int64, 0),
     "discard_out": (np.float64, -1), "delay_out_ms": (np.float64, -1),
     # how losses come (losses.py)
@@ -86,6 +87,10 @@ class Rows:
     echo: Mask
     detect: Mask
     record: Mask
+    muted: Mask
+    """Its room does not hear it."""
+    deaf: Mask
+    """It does not hear its room."""
     alaw: Mask
     coded: Mask
     """Not G.711: packets are decoded and encoded one by one (`coded.py`)."""
@@ -108,6 +113,8 @@ class Rows:
     source: npt.NDArray[np.uint64]
     rtcp_to: npt.NDArray[np.uint64]
     room: Ints
+    whisper_to: Ints
+    """The only row of the room that hears it; -1: all do."""
     clock: Ints
     """Units of the RTP clock in 20 ms."""
     dtmf_type: Ints
@@ -121,7 +128,8 @@ class Rows:
     reordered: Ints
     """Packets that came after one with a higher number."""
     seen: npt.NDArray[np.uint64]
-    """Bit n: the packet n before the highest number came."""
+    """Bit n: the packet n before `seen_top`, the highest number, came."""
+    seen_top: Ints
     transit: Ints
     jitter_count: Ints
     expected_prior: Ints
@@ -166,6 +174,8 @@ class Rows:
     report_due_ns: Ints
     sr_arrived_ns: Ints
     lost_out: Ints
+    voice: Floats
+    """Gain of what it says in its room."""
     jitter_ns: Floats
     jitter_sum_ns: Floats
     jitter_max_ns: Floats
@@ -176,6 +186,8 @@ class Rows:
 
     mux: Mask
     """RTCP comes and goes on the RTP socket (RFC 5761)."""
+    rtcp_negotiated: npt.NDArray[np.uint64]
+    receiver_ssrc: npt.NDArray[np.uint32]
     receiver_time: npt.NDArray[np.uint32]
     """Middle of the peer's last receiver reference time (RFC 3611 section 4.4), and when it came."""
     receiver_time_ns: Ints
