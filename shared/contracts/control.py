@@ -16,6 +16,8 @@ PlayLine = Literal["foreground", "background"]
 PlayAction = Literal["pause", "resume", "flush", "skip", "mark"]
 Played = Literal["started", "finished", "flushed", "failed", "mark", "paused", "resumed"]
 RecordAction = Literal["start", "pause", "resume", "stop"]
+DigitsVia = Literal["auto", "rfc4733", "inband"]
+DigitSource = Literal["rfc4733", "inband", "info"]
 EndReason = Literal[
     "bye",  # the caller hung up
     "cancel",  # the caller gave up before the answer
@@ -193,6 +195,39 @@ class MediaEnded(Message, tag="media.ended", frozen=True, kw_only=True):
     msg_id: str
     call_id: str
     reason: EndReason
+
+
+@contract
+class MediaDigits(Message, tag="media.digits", frozen=True, kw_only=True):
+    """Press keys for a leg, after those still being sent; its playout waits meanwhile. Refused: unknown_call,
+    bad_request (an unknown key, none, more than fit, a figure out of its range).
+    """
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    digits: str
+    """0-9, *, #, A-D, ! (flash, RFC 4733 only); a comma is a pause of one second."""
+    via: DigitsVia = "auto"
+    """auto: telephone events (RFC 4733) where the peer agreed to them, tones otherwise."""
+    duration_ms: int = 100
+    """Of each key, 40 to 6,000; sent in steps of 20 ms."""
+    gap_ms: int = 100
+    """Silence after each key, 40 to 6,000."""
+    level_dbm0: int = -10
+    """Power of both tones together, -36 to 0."""
+
+
+@contract
+class MediaInfoDigit(Message, tag="media.info_digit", frozen=True, kw_only=True):
+    """A key press that came to the front in a SIP INFO (RFC 6086); flash is `!`. Answered like every request."""
+
+    msg_id: str
+    reply_to: str
+    call_id: str
+    digit: str
+    duration_ms: int = 0
+    """0: the INFO did not say."""
 
 
 class ToneStep(Part, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ that a reader of any age can show an event it does not know.
 | agent.segment | LLM | turn, segment, text |
 | agent.heard | LLM | turn, text, interrupted |
 | turn.latency | media | turn, endpoint_ms, stt_wait_ms, stt_decode_ms, llm_first_token_ms, llm_first_segment_ms, tts_first_frame_ms, bus_ms, voice_to_voice_ms |
-| dtmf | media | digit, duration_ms |
+| dtmf | media | digit, duration_ms, source |
 | attached | media | role, worker, epoch |
 | call.ended | media | reason, duration_ms, rtp (packets, lost, jitter_ms both ways) |
 | recording | jobs | path, format, seconds |

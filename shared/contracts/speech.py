@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from shared.contracts.codec import Message, Part, contract
-from shared.contracts.control import AiWorkers, EndReason, TurnSettings
+from shared.contracts.control import AiWorkers, DigitSource, EndReason, TurnSettings
 
 
 class Mark(IntEnum):
@@ -186,12 +186,15 @@ class SegmentPlayed(Message, tag="media.segment_played", frozen=True, kw_only=Tr
 
 @contract
 class DtmfReceived(Message, tag="media.dtmf", frozen=True, kw_only=True):
-    """Media -> LLM: one key press, deduplicated (RFC 4733 section 2.5)."""
+    """Media -> LLM: one key press, once, however often and in however many ways it was told (docs/dtmf.md)."""
 
     call_id: str
     turn: int
     digit: str
+    """0-9, *, #, A-D, ! (flash)."""
     duration_ms: int
+    source: DigitSource = "rfc4733"
+    """What told it first."""
 
 
 @contract

@@ -11,8 +11,10 @@ from shared.contracts import (
     Mark,
     MediaAnswer,
     MediaClose,
+    MediaDigits,
     MediaEnded,
     MediaFormat,
+    MediaInfoDigit,
     MediaMix,
     MediaOpen,
     MediaPlay,
@@ -117,4 +119,9 @@ SAMPLES: list[Message] = [
         msg_id="m10", what="failed", call_id="c1", tenant="acme", room_id="r1", line="background", play_id="p1",
         mark="here", samples=7, position_samples=9, rate_hz=16_000, reason="not_found",
     ),
+    MediaDigits(
+        msg_id="m11", reply_to="front-0.aa", call_id="c1", digits="1,#", via="inband", duration_ms=80, gap_ms=60,
+        level_dbm0=-7,
+    ),
+    MediaInfoDigit(msg_id="m12", reply_to="front-0.aa", call_id="c1", digit="5", duration_ms=160),
 ]  # fmt: skip

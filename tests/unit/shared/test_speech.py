@@ -103,7 +103,7 @@ def test_what_belongs_to_a_turn_is_fenced_by_its_number(kind: type[Message]) -> 
 
 
 def test_stage_that_did_not_happen_is_told_apart_from_one_that_took_no_time() -> None:
-    assert set(msgspec.to_builtins(StageTimes()).values()) == {-1.0}
+    assert set(msgspec.structs.asdict(StageTimes()).values()) == {-1.0}
     message = Speak(
         call_id="c", epoch=1, turn=1, segment=0, text="x", media="m", times=StageTimes(stt_decode_ms=0.0)
     )
