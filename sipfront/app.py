@@ -1,7 +1,6 @@
 """Wires a front process: socket, core, shell, pages.
 
-`python -m sipfront`; configuration: shared.config (sections sip, routes, redis, ops, media.advertised_host and
-media.media_cidrs); VOICEFARM_WORKER_NAME names the worker.
+`python -m sipfront`; configuration: shared.config (sections sip, routes, redis, ops, and of media what is said to callers); VOICEFARM_WORKER_NAME names the worker.
 """
 
 import asyncio
@@ -10,8 +9,9 @@ import os
 import signal
 from typing import Any
 
-from shared.config import Config, load
+from shared.config import Config, load, parse_port_range
 from shared.contracts import MediaAnswer, MediaEnded, Message
+from shared.egress import Egress
 from shared.keys import LEASE_MS
 from shared.log import get_log, set_up_logs
 from shared.metrics import Metrics
@@ -137,8 +137,18 @@ def settings_of(config: Config, front: str, port: int) -> Settings:
         media_cidrs=tuple(config.media.media_cidrs), max_transactions=sip.max_transactions,
         max_dialogs=sip.max_dialogs, retry_after_s=sip.retry_after_s, answer_wait_ns=answer_wait_ns,
         close_wait_ns=max(answer_wait_ns, 2 * LEASE_MS * NS_PER_MS), max_call_ns=sip.max_call_s * NS_PER_S,
-        terms=Terms(codecs=config.media.codecs, srtp=sip.srtp, suites=sip.srtp_suites),
+        terms=terms_of(config),
     )  # fmt: skip
+
+
+def terms_of(config: Config) -> Terms:
+    """What callers may agree on with us, unless their route says otherwise."""
+    media = config.media
+    egress = Egress(
+        media.remote_deny, media.remote_allow, own_host=media.advertised_host,
+        own_ports=parse_port_range(media.ports),
+    )  # fmt: skip
+    return Terms(codecs=media.codecs, srtp=config.sip.srtp, suites=config.sip.srtp_suites, egress=egress)
 
 
 async def serve(config: Config, name: str) -> None:

@@ -28,7 +28,7 @@ _PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 _SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 _NOWHERE = RtpEndpoint(host="0.0.0.0", rtp_port=9)  # no address yet: the answer comes with the ACK
 
-W_TRANSPORT, W_ADDRESS, W_MEDIA, W_FORMAT, W_MULTICAST = 302, 301, 304, 305, 330
+W_TRANSPORT, W_ADDRESS, W_MEDIA, W_FORMAT, W_MULTICAST, W_OTHER = 302, 301, 304, 305, 330, 399
 
 Fresh = Callable[[int], bytes]
 """So many octets that nobody can guess."""
@@ -170,10 +170,20 @@ def _agree(stream: Stream, terms: Terms, keys_of: Callable[[Stream], CryptoPair]
     direction = _REVERSED[stream.direction]
     if stream.host == "0.0.0.0":  # hold as RFC 2543 had it (RFC 3264 section 8.4)
         direction = _NOT_SENDING[direction]
+    _check_egress(remote, direction, terms)
     return Agreement(
         remote=remote, format=_turned(chosen, direction), proto=stream.proto, srtp=keys, crypto_tag=tag,
         peer=stream.codecs,
     )  # fmt: skip
+
+
+def _check_egress(remote: RtpEndpoint, direction: Direction, terms: Terms) -> None:
+    """Whoever names an address that is not its own would have us send there."""
+    sends = direction in {"sendrecv", "sendonly"}
+    for port in (remote.rtp_port, remote.rtcp_port or remote.rtp_port + 1):
+        why = terms.egress.why_refused(remote.host, port, sends=sends)
+        if why:
+            raise NotAcceptable(W_OTHER, why)
 
 
 def _turned(chosen: MediaFormat, direction: Direction) -> MediaFormat:

@@ -3,10 +3,11 @@
 Plain data: how an offer is held against it is `offer_answer`'s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.contracts import CodecName, SrtpSuite
+from shared.egress import Egress
 
 SrtpPolicy = Literal["off", "optional", "required"]
 
@@ -31,3 +32,5 @@ class Terms:
     suites: tuple[SrtpSuite, ...] = SUITES
     rtcp_mux: bool = False
     """Whether RTCP on the RTP port is agreed to when it is offered (RFC 5761)."""
+    egress: Egress = field(default_factory=lambda: Egress(deny=()))
+    """Where media may be sent."""

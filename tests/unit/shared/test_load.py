@@ -122,3 +122,19 @@ def test_what_is_no_port_range_is_refused(text: str) -> None:
 
 def test_port_range_gives_even_ports() -> None:
     assert list(parse_port_range("20000-20005")) == [20000, 20002, 20004]
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"VOICEFARM_MEDIA__CODECS": "[]"}, "media.codecs"),
+        ({"VOICEFARM_MEDIA__CODECS": "[SILK]"}, "media.codecs"),
+        ({"VOICEFARM_SIP__SRTP": "perhaps"}, "sip.srtp"),
+        ({"VOICEFARM_SIP__SRTP_SUITES": "[]"}, "sip.srtp_suites"),
+        ({"VOICEFARM_MEDIA__CODECS": "[PCMU]", "VOICEFARM_ROUTES": "[{codecs: [OPUS]}]"}, "routes[0].codecs"),
+    ],
+)
+def test_codecs_and_keys_that_nothing_could_be_agreed_on_with(environ: dict[str, str], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ)
+    assert caught.value.key.startswith(key)

@@ -22,3 +22,11 @@ def test_stateless_tag_depends_on_secret_and_every_part():
     }
     assert len(tags) == 6
     assert stateless_tag("s1", "a", "b") == stateless_tag("s1", "a", "b")
+
+
+def test_secrets_are_as_long_as_asked_and_never_twice_the_same():
+    for mint in (RandomMint(), CountingMint()):
+        secrets = {mint.secret(30) for _ in range(100)}
+        assert len(secrets) == 100
+        assert {len(secret) for secret in secrets} == {30}
+    assert CountingMint().secret(28) == CountingMint().secret(28)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.egress import Egress
 from sipfront.core.mint import CountingMint
 from sipfront.core.offer_answer import NotAcceptable, accept, describe, negotiate, our_offer
 from sipfront.core.sdp import read
@@ -326,3 +327,14 @@ def test_rtcp_mux_is_answered_where_it_is_taken():
 
 def test_ipv6_of_ours_is_written_as_such():
     assert b"c=IN IP6 2001:db8::1" in describe(agree(OFFER), "2001:db8::1", 4000, 7, 1)
+
+
+def test_address_that_media_may_not_be_sent_to_is_refused_unless_nothing_is_sent():
+    terms = Terms(egress=Egress(own_host="192.0.2.1", own_ports=range(20_000, 21_000, 2)))
+    assert refused(OFFER, terms) == 399  # loopback, where our address is none
+    assert refused(offer(c="IN IP4 169.254.169.254"), terms) == 399
+    assert refused(offer(c="IN IP4 198.51.100.7", m="audio 53 RTP/AVP 0"), terms) == 399
+    assert refused(offer(c="IN IP4 192.0.2.1", m="audio 20010 RTP/AVP 0"), terms) == 399
+    assert refused(offer(c="IN IP4 198.51.100.7") + "a=rtcp:53\r\n", terms) == 399
+    assert agree(offer(c="IN IP4 198.51.100.7"), terms).remote.host == "198.51.100.7"
+    assert agree(offer(c="IN IP4 0.0.0.0"), terms).format.direction == "recvonly"

@@ -4,7 +4,8 @@ import pytest
 
 from shared.config import Route
 from sipfront.core.identity import CallIdentity
-from sipfront.core.routing import NEEDS, Routes, app_of
+from sipfront.core.routing import NEEDS, Routes, app_of, terms_of
+from sipfront.core.terms import Terms
 
 pytestmark = pytest.mark.unit
 
@@ -39,3 +40,16 @@ def test_application_is_made_of_its_route():
     spec = app_of(Route(app="agent", agent="demo", language="de", options={"x": 1}))
     assert (spec.kind, spec.agent, spec.language, spec.options) == ("agent", "demo", "de", {"x": 1})
     assert NEEDS["agent"] == ("stt", "llm", "tts")
+
+
+def test_route_without_wishes_leaves_the_terms_alone():
+    general = Terms(codecs=("OPUS", "PCMU"), srtp="optional")
+    assert terms_of(Route(), general) == general
+
+
+def test_route_chooses_its_codecs_their_order_and_its_encryption():
+    general = Terms(codecs=("OPUS", "G722", "PCMU"), srtp="optional")
+    terms = terms_of(Route(codecs=("PCMU", "PCMA", "OPUS"), srtp="required"), general)
+    assert terms.codecs == ("PCMU", "OPUS")  # never one that the media workers lack
+    assert terms.our_order
+    assert terms.srtp == "required"

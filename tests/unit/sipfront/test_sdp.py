@@ -52,3 +52,29 @@ def test_parts_of_a_stream():
 def test_separator_that_only_the_parser_takes_for_a_line_end_is_refused(separator):
     with pytest.raises(BadSdp):
         read(OFFER.replace("s=-", f"s=-{separator}m=audio 1 RTP/AVP 0"))
+
+
+def test_attributes_for_negotiation_are_handed_on():
+    stream = read(
+        OFFER.replace("s=-", "s=-\r\na=fingerprint:sha-256 00")
+        + "a=ptime:30\r\na=rtcp-mux\r\na=crypto:1 X inline:y\r\na=crypto:2 Z inline:w\r\na=silenceSupp:off - - - -\r\n"
+    ).streams[0]
+    assert stream.rtcp_mux
+    assert stream.has_fingerprint
+    assert stream.keeps_talking
+    assert stream.crypto == ("1 X inline:y", "2 Z inline:w")
+    assert [codec.fmtp for codec in stream.codecs] == ["", "", "0-16"]
+    plain = read(OFFER).streams[0]
+    assert (plain.rtcp_mux, plain.has_fingerprint, plain.keeps_talking, plain.crypto) == (
+        False,
+        False,
+        False,
+        (),
+    )
+    assert plain.ptime_ms == 20
+
+
+def test_static_types_that_the_parser_does_not_know():
+    stream = read("v=0\r\nm=audio 4 RTP/AVP 11 10 13 12\r\n").streams[0]
+    names = [(codec.name, codec.rate_hz, codec.channels) for codec in stream.codecs]
+    assert names == [("L16", 44_100, 1), ("L16", 44_100, 2), ("CN", 8_000, 1), ("", 0, 1)]
