@@ -293,6 +293,7 @@ class Engine:
         self._transmitter.stamp(phase, span)
         if self._ticks % WATCH_TICKS == 0:
             result.lost = self._watch.lost(span, now_ns)
+            self._moved.update(self._receiver.sources.let_go(span, now_ns))
         self._reports.due(span, now_ns)
         return result
 
