@@ -5,7 +5,7 @@ module is the border between the two: plain data, no behaviour.
 """
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +87,28 @@ class LegLost(NamedTuple):
     reason: EndReason
 
 
+class OneWay(IntFlag):
+    """Directions in which nothing is heard."""
+
+    NO_PACKETS = 1
+    """We send, and nothing comes."""
+    SILENCE = 2
+    """Packets come, and nothing in them was ever louder than silence."""
+    NOT_RECEIVED = 4
+    """The peer's reports say that our packets do not arrive."""
+
+
+class QualityEvent(NamedTuple):
+    """A leg began or ceased to sound bad (`quality`: low, recovered) or to be heard one way only (`one_way`: begun,
+    ended)."""
+
+    row: int
+    kind: str
+    direction: str
+    state: str
+    data: dict[str, float | str]
+
+
 @dataclass(slots=True)
 class TickResult:
     """What happened in one tick. Arrays are views into the engine's own memory, valid until the next tick."""
@@ -95,12 +117,16 @@ class TickResult:
     dtmf: list[DtmfEvent] = field(default_factory=list)
     playout: list[PlayoutEvent] = field(default_factory=list)
     lost: list[LegLost] = field(default_factory=list)
+    quality: list[QualityEvent] = field(default_factory=list)
     utterance_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """Rows inside an utterance (ONSET to END) this tick; their caller audio is `caller_pcm[row]`."""
     caller_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
     """[L, 160] caller audio after jitter buffer and concealment."""
     sent_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
     """[L, 160] what was sent to each leg."""
+    caller_wide: Samples = field(default_factory=lambda: np.zeros((0, 320), np.int16))
+    """[L, 320] the same at 16 kHz, of wideband legs only."""
+    sent_wide: Samples = field(default_factory=lambda: np.zeros((0, 320), np.int16))
     record_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -124,3 +150,13 @@ class LegStats:
     jitter_mean_ms: float = 0.0
     """Mean and highest value of the running figure: what tshark calls mean and max jitter."""
     jitter_max_ms: float = 0.0
+    mos_in: float = -1.0
+    """Conversational MOS of the whole call by the E-model; `mos_worst` of its worst five seconds inwards."""
+    mos_out: float = -1.0
+    mos_worst: float = -1.0
+    burst_losses: int = 0
+    """Frames lost inside bursts (RFC 3611), of `lost_frames` in all, in `bursts` bursts."""
+    lost_frames: int = 0
+    bursts: int = 0
+    one_way: bool = False
+    """Whether the leg ended while it was heard one way only."""

@@ -1,6 +1,7 @@
-"""What a leg hears: its own echo, its room without itself, and what is played to it, summed and clipped.
+"""What a leg hears: its own echo, its room without itself, what the agent says, and what is played to it.
 
-Must not queue audio or write headers; those are `playout` and `transmit`.
+Sums are clipped once per source that is added. A wideband leg's sound is composed at 16 kHz, and brought down for those
+who need it at 8 kHz. Must not queue audio or write headers; those are `playout`, `playback` and `transmit`.
 """
 
 from dataclasses import dataclass, field
@@ -9,15 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaworker.core.legs import PlayoutEvent, Samples
-from mediaworker.core.mix import clip, mix_minus
+from mediaworker.core.lines import Lines
+from mediaworker.core.mix import clip
 from mediaworker.core.playout import Playout
+from mediaworker.core.resample import HalfBand
+from mediaworker.core.room_mix import RoomMix
 from mediaworker.core.rows import Index, Mask, Rows
 from mediaworker.core.transmit import Transmitter
-from shared.units import FRAME_SAMPLES
+from shared.units import FRAME_SAMPLES, WIDE_FRAME_SAMPLES
 
 
 def _no_rows() -> Index:
     return np.zeros(0, np.int64)
+
+
+def _no_mask() -> Mask:
+    return np.zeros(0, np.bool_)
 
 
 @dataclass(slots=True)
@@ -26,22 +34,27 @@ class _Lists:
 
     echo: Index = field(default_factory=_no_rows)
     all_echo: bool = False
-    rooms: Index = field(default_factory=_no_rows)
-    """Rows in rooms, sorted by room."""
-    starts: Index = field(default_factory=_no_rows)
-    room: Index = field(default_factory=_no_rows)
-    always: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
+    rooms: bool = False
+    sends: Mask = field(default_factory=_no_mask)
+    """[span] rows that are sent something at all."""
+    always: Mask = field(default_factory=_no_mask)
     """[span] rows with echo or room: they have sound in every tick."""
+    wide: Index = field(default_factory=_no_rows)
+    is_wide: Mask = field(default_factory=_no_mask)
+    """[span]"""
     record: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class Output:
-    """Composes `rows.sent_pcm` of one phase per call and has it encoded."""
+    """Composes `rows.sent_pcm` and `rows.sent_wide` of one phase per call and has it encoded."""
 
     def __init__(self, rows: Rows, playout: Playout, transmitter: Transmitter) -> None:
         self._rows = rows
         self._playout = playout
         self._transmitter = transmitter
+        self.lines = Lines(rows.count, rows.capacity)
+        self._room_mix = RoomMix(rows, self.lines, rows.capacity)
+        self._half_band = HalfBand(rows.count)
         self._lists = [_Lists() for _ in range(rows.phases)]
         self._frames: Samples = np.zeros((rows.block, FRAME_SAMPLES), np.int16)
 
@@ -49,51 +62,114 @@ class Output:
         rows = self._rows
         span = rows.span(phase)
         started = rows.started[span]
-        echo = started & rows.echo[span]
         in_room = started & (rows.room[span] >= 0)
-        lists = _Lists(echo=np.flatnonzero(echo) + span.start, always=echo | in_room)
-        lists.all_echo = bool(echo.size and echo.all() and not in_room.any())
-        members = np.flatnonzero(in_room) + span.start
-        lists.rooms = members[np.argsort(rows.room[members], kind="stable")]
-        _, lists.starts, lists.room = np.unique(
-            rows.room[lists.rooms], return_index=True, return_inverse=True
-        )
+        sends = started & rows.sends[span]
+        echo = sends & rows.echo[span]
+        lists = _Lists(echo=np.flatnonzero(echo) + span.start, sends=sends, rooms=bool(in_room.any()))
+        lists.always = echo | (in_room & sends)
+        lists.all_echo = bool(echo.size and echo.all() and not lists.rooms)
+        lists.is_wide = rows.wide[span].copy()
+        lists.wide = np.flatnonzero(started & lists.is_wide) + span.start
         lists.record = (np.flatnonzero(started & rows.record[span]) + span.start).astype(np.int32)
         self._lists[phase] = lists
+        self._room_mix.changed(phase, np.flatnonzero(in_room) + span.start)
+
+    def forget(self, row: int) -> None:
+        """The row's leg is gone."""
+        self._room_mix.forget(row)
+        self.lines.forget_leg(row)
+        self._half_band.forget(row)
+
+    def forget_room(self, number: int) -> None:
+        """Nobody is in the room any more."""
+        self._room_mix.forget_room(number)
 
     def record_rows(self, phase: int) -> npt.NDArray[np.int32]:
         return self._lists[phase].record
 
+    # --- per tick
+
     def compose(self, phase: int, span: slice, now_ns: int) -> list[PlayoutEvent]:
         """Sound of this tick; the playout events that go with it."""
-        rows, lists = self._rows, self._lists[phase]
-        ready = self._playout.ready(span, rows.started[span] & rows.sends[span])
+        lists = self._lists[phase]
+        ready = self._playout.ready(span, lists.sends)
+        self._echo(span, lists)
+        if lists.rooms:
+            self._room_mix.mix(phase)
+        sound = lists.always
+        if np.count_nonzero(ready):
+            events = self._reply(span, ready, lists, now_ns)
+            sound = sound | ready
+        else:
+            events = self._playout.take_events(now_ns)
+        if self.lines:
+            sound = self._background(span, lists, sound, ready)
+        if lists.wide.size:
+            self._finish_wide(lists, span, sound)
+        self._transmitter.encode(span, sound)
+        return events
+
+    def _echo(self, span: slice, lists: _Lists) -> None:
+        rows = self._rows
         if lists.all_echo:
             rows.sent_pcm[span] = rows.caller_pcm[span]
         elif lists.echo.size:
             rows.sent_pcm[lists.echo] = rows.caller_pcm[lists.echo]
-        if lists.rooms.size:
-            heard = mix_minus(rows.caller_pcm[lists.rooms], lists.starts, lists.room)
-            rows.sent_pcm[lists.rooms] = clip(heard)
-        events = (
-            self._play(span, ready, lists, now_ns)
-            if np.count_nonzero(ready)
-            else self._playout.take_events(now_ns)
-        )
-        self._transmitter.encode(span, lists.always | ready)
-        return events
+        if lists.wide.size:
+            wide = lists.wide[rows.echo[lists.wide]]
+            rows.sent_wide[wide] = rows.caller_wide[wide]
 
-    def _play(self, span: slice, ready: Mask, lists: _Lists, now_ns: int) -> list[PlayoutEvent]:
+    def _reply(self, span: slice, ready: Mask, lists: _Lists, now_ns: int) -> list[PlayoutEvent]:
         rows = self._rows
+        if lists.wide.size:
+            wide = np.flatnonzero(ready & lists.is_wide) + span.start
+            if wide.size:
+                frames = np.empty((len(wide), WIDE_FRAME_SAMPLES), np.int16)
+                self._playout.play(wide, frames, now_ns)
+                _add(rows.sent_wide, wide, frames, lists.always[wide - span.start])
+            ready = ready & ~lists.is_wide
         playing = np.flatnonzero(ready) + span.start
         frames = self._frames[: len(playing)]
-        events = self._playout.play(playing, frames, now_ns)
-        over = lists.always[playing - span.start]
-        rows.sent_pcm[playing[~over]] = frames[~over]
-        if np.count_nonzero(over):
-            mixed = playing[over]
-            rows.sent_pcm[mixed] = clip(rows.sent_pcm[mixed].astype(np.int32) + frames[over])
+        self._playout.play(playing, frames, now_ns)
+        _add(rows.sent_pcm, playing, frames, lists.always[playing - span.start])
+        events = self._playout.take_events(now_ns)
         for event in events:
             if event.started:
                 self._transmitter.mark(event.row)
         return events
+
+    def _background(self, span: slice, lists: _Lists, sound: Mask, reply: Mask) -> Mask:
+        """Adds what is played to legs; which rows have sound now."""
+        sounding = self.lines.sounding(span) & lists.sends
+        if not np.count_nonzero(sounding):
+            return sound
+        rows = self._rows
+        for kind, size, sent in (
+            (~lists.is_wide, FRAME_SAMPLES, rows.sent_pcm),
+            (lists.is_wide, WIDE_FRAME_SAMPLES, rows.sent_wide),
+        ):
+            places = np.flatnonzero(sounding & kind)
+            if places.size:
+                frames = self.lines.sums(places + span.start, reply[places], size)
+                _add(sent, places + span.start, frames, sound[places])
+        return sound | sounding
+
+    def _finish_wide(self, lists: _Lists, span: slice, sound: Mask) -> None:
+        """Wide legs' sound at 8 kHz too, and silence where they have none."""
+        rows = self._rows
+        has = sound[lists.wide - span.start]
+        rows.sent_wide[lists.wide[~has]] = 0
+        loud = lists.wide[has]
+        if loud.size:
+            rows.sent_pcm[loud] = self._half_band.down(loud, rows.sent_wide[loud])
+
+
+def _add(
+    sent: Samples, rows: Index, frames: npt.NDArray[np.int16] | npt.NDArray[np.int32], over: Mask
+) -> None:
+    """Puts frames into rows, on top of what is there where `over` says that there is something."""
+    alone = ~over
+    sent[rows[alone]] = clip(frames[alone])
+    if np.count_nonzero(over):
+        mixed = rows[over]
+        sent[mixed] = clip(sent[mixed].astype(np.int32) + frames[over])

@@ -20,7 +20,9 @@ def play(playout: Playout, ticks: int = 1) -> tuple[np.ndarray, list[PlayoutEven
     for tick in range(1, ticks + 1):
         rows = np.flatnonzero(playout.ready(ALL, STARTED))
         out = np.zeros((len(rows), 160), np.int16)
-        events += playout.play(rows, out, tick * 100) if rows.size else playout.take_events(tick * 100)
+        if rows.size:
+            playout.play(rows, out, tick * 100)
+        events += playout.take_events(tick * 100)
         audio += [out[index] for index, row in enumerate(rows) if row == 1]
     return (np.concatenate(audio) if audio else np.zeros(0, np.int16)), events
 
