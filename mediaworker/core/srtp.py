@@ -29,6 +29,8 @@ SSRCS_MAX: Final = 32
 """A peer may change its SSRC; libsrtp keeps state for each one for as long as the keys hold."""
 OLD_KEYS_NS: Final = 5 * NS_PER_S
 """Packets protected with the keys before are still taken for this long after a change: they were on their way."""
+RTCP_TYPES: Final = 0x40
+"""Payload types 64 to 95, two bits of the second octet: RTCP on an RTP port that both share (RFC 5761 section 4)."""
 REPLAY_WINDOW: Final = 256
 """Packets; RFC 3711 section 3.3.2 asks for 64 at least, and a stall may deliver seconds at once."""
 
@@ -163,11 +165,14 @@ class SrtpLegs:
     def unseal(
         self, at: Index, packets: Octets, lengths: Ints, sources: Addresses, arrivals: Ints
     ) -> Index | None:
-        """Takes protection off the secure rows' packets of a batch, in place (`packets`, `lengths`).
+        """Takes protection off the secure rows' packets of a batch, in place (`packets`, `lengths`); RTCP among them
+        (`rows.mux`) stays as it is, for `unseal_rtcp`.
 
         Gives the packets that go on: those of plain rows, and those that authenticated; None when that is all of them.
         """
-        secure = np.flatnonzero(self._rows.secure[at])
+        rows = self._rows
+        reports = rows.mux[at] & ((packets[:, 1] & 0x60) == RTCP_TYPES)
+        secure = np.flatnonzero(rows.secure[at] & ~reports)
         if not secure.size:
             return None
         keep = np.ones(len(at), np.bool_)

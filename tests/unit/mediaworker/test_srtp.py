@@ -226,6 +226,17 @@ def test_packets_that_fit_no_buffer_are_refused_without_an_exception():
     assert bed.rejected == {"srtp_seal": 2, "srtcp_format": 1, "srtp_format": 1}
 
 
+def test_rtcp_on_the_rtp_port_is_left_to_the_reports():
+    bed = Bed()
+    sealed = bed.peer.protect_rtcp(RR)
+    assert bed.arrive(sealed) is None, "without mux it is a packet like others"
+    assert bed.rejected == {"srtp_auth": 1}
+    bed.rows.mux[0] = True
+    assert bed.arrive(sealed) == sealed
+    assert bed.legs.unseal_rtcp(0, sealed, 0) == RR
+    assert bed.arrive(rtp(1, 1, bytes(160))) is None, "RTP needs its protection all the same"
+
+
 def test_rtcp_that_does_not_authenticate_is_refused_and_a_replay_too():
     bed = Bed()
     good = bed.peer.protect_rtcp(RR)
