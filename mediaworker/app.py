@@ -83,7 +83,8 @@ class MediaWorker:
         self._recorder = Recorder(media.record_dir, self._recorded)
         self._engine = Engine(
             media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
-            rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s,
+            rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s, rtcp_xr=media.rtcp_xr,
+            rtcp_proves_life=media.rtcp_proves_life, one_way_s=media.one_way_s, mos_low=media.mos_low,
             source_policy=media.source_policy,
         )  # fmt: skip
         self._sockets = open_sockets(self._engine, media.host)

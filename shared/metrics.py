@@ -13,6 +13,9 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 LOSS_BUCKETS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+RTT_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
+MOS_BUCKETS = (1.0, 1.5, 2.0, 2.58, 3.1, 3.6, 4.03, 4.1, 4.2, 4.3, 4.4, 4.5)
+"""2.58 to 4.03 are the borders of G.109's classes of satisfaction."""
 STAGE_BUCKETS = (
     0.005,
     0.01,
@@ -78,6 +81,12 @@ FAMILIES = (
     Family("voicefarm_rtp_concealed", "counter", "media", (), "Frames made up by loss concealment"),
     Family("voicefarm_rtp_jitter_seconds", "histogram", "media", ("direction",), "RFC 3550 interarrival jitter, per call and 5 s", JITTER_BUCKETS),
     Family("voicefarm_rtp_loss_ratio", "histogram", "media", ("direction",), "Share of expected packets lost, per call and 5 s", LOSS_BUCKETS),
+    Family("voicefarm_rtp_discard_ratio", "histogram", "media", (), "Share of expected packets that came too late to be played, per call and 5 s", LOSS_BUCKETS),
+    Family("voicefarm_rtp_mos", "histogram", "media", ("direction",), "Conversational quality by the E-model (ITU-T G.107), 1 to 4.5, per call and 5 s; out: from the peer's reports", MOS_BUCKETS),
+    Family("voicefarm_rtp_rtt_seconds", "histogram", "media", (), "RTCP round trip, per report that gives one", RTT_BUCKETS),
+    Family("voicefarm_rtp_one_way", "gauge", "media", ("direction",), "Live calls heard one way only; in: we hear nothing, out: the caller gets nothing"),
+    Family("voicefarm_rtp_one_way_begun", "counter", "media", ("direction", "cause"), "Times a call became one-way: no_packets, silence, not_received"),
+    Family("voicefarm_rtcp_packets", "counter", "media", ("direction", "kind"), "RTCP packets: sr, rr, xr, bye; those with XR or BYE count twice"),
     Family("voicefarm_rtp_send_errors", "counter", "media", (), "Packets the kernel did not take"),
     Family("voicefarm_rtp_ports", "gauge", "media", ("state",), "Port pairs: free, used, quarantined"),
     Family("voicefarm_tick_seconds", "histogram", "media", (), "Time a tick took", TICK_BUCKETS),
@@ -105,7 +114,11 @@ CALL_FAMILIES = (
     Family("voicefarm_call_jitter_seconds", "gauge", "media", ("call_id", "direction"), "RFC 3550 interarrival jitter now; out: as the peer reports"),
     Family("voicefarm_call_loss_ratio", "gauge", "media", ("call_id", "direction"), "Share lost in the last 5 s"),
     Family("voicefarm_call_rtt_seconds", "gauge", "media", ("call_id",), "RTCP round trip"),
-    Family("voicefarm_call_mos", "gauge", "media", ("call_id", "direction"), "Estimated listening quality, 1 to 4.5"),
+    Family("voicefarm_call_mos", "gauge", "media", ("call_id", "direction"), "Conversational quality of the last 5 s by the E-model, 1 to 4.5"),
+    Family("voicefarm_call_discard_ratio", "gauge", "media", ("call_id",), "Share that came too late to be played in the last 5 s"),
+    Family("voicefarm_call_burst_ratio", "gauge", "media", ("call_id",), "Burst ratio of the losses of the last 5 s (ITU-T G.107): 1 as by chance, more in bursts"),
+    Family("voicefarm_call_one_way", "gauge", "media", ("call_id", "direction"), "1 while nothing is heard in this direction"),
+    Family("voicefarm_call_jitter_buffer_seconds", "gauge", "media", ("call_id",), "Delay of the jitter buffer now"),
     Family("voicefarm_call_voice_to_voice_seconds", "gauge", "media", ("call_id",), "Last turn"),
     Family("voicefarm_call_rtp_packets", "counter", "media", ("call_id", "direction"), "RTP packets"),
 )  # fmt: skip

@@ -14,7 +14,17 @@ from mediaworker.core.effects import Assign, Count, Effects, Holding, Note, Obse
 from mediaworker.core.engine import Engine
 from mediaworker.core.floor import Effect, Event, Floor, State
 from mediaworker.core.ledger import Ledger, TurnLatency
-from mediaworker.core.legs import DtmfEvent, Heard, LegStats, PlayoutEvent, Samples, Speech, SpeechEvent
+from mediaworker.core.legs import (
+    DtmfEvent,
+    Heard,
+    LegStats,
+    PlayoutEvent,
+    QualityEvent,
+    Samples,
+    Speech,
+    SpeechEvent,
+)
+from mediaworker.core.rates import as_narrow
 from mediaworker.core.reply import Reply
 from mediaworker.core.utterance import Utterance
 from shared.contracts import (
@@ -35,10 +45,13 @@ from shared.contracts import (
     SttDetach,
     UtteranceFrame,
 )
-from shared.units import NS_PER_MS, NS_PER_S, samples_to_ms
+from shared.units import NS_PER_MS, NS_PER_S
 
 RECENT_NS = 10 * NS_PER_S
 """An ended utterance is sent again to a new STT worker for this long, unless the reply began: its text may be lost."""
+
+QUALITY_NOTES = 50
+"""Entries about quality in one call's event log."""
 
 OVER_NS = NS_PER_S
 """A gap in a reply shorter than this still counts as the agent speaking."""
@@ -82,12 +95,15 @@ class Call:
         self._busy = busy
         self._turn = opened.app.turn
         self._utterance = Utterance(opened.call_id, self._turn.max_utterance_ms, self._turn.pre_roll_ms)
-        self._reply = Reply(0)
+        self.rate_hz = engine.rate_hz(row)
+        """Of the leg's audio; changes with its codec."""
+        self._reply = Reply(0, self.rate_hz)
         self._parrot = opened.app.kind == "echo" and opened.app.options.get("mode") == "after_silence"
         self._resend = False
         self._stopped_ns = 0
         self._audible_ns = -OVER_NS
         self._heard = _NOTHING
+        self._quality_notes = 0
 
     @property
     def call_id(self) -> str:
@@ -119,6 +135,11 @@ class Call:
     def update(self, message: MediaUpdate) -> None:
         """A re-INVITE changed the leg."""
         self._engine.update(self.row, message.remote, message.format, message.srtp)
+        rate_hz = self._engine.rate_hz(self.row)
+        if rate_hz != self.rate_hz:
+            self.rate_hz = rate_hz
+            self._reply.retune(rate_hz)
+            self._update_llm()
 
     def close(self, reason: EndReason, stats: LegStats, now_ns: int) -> None:
         """The leg is gone: says goodbye to everybody."""
@@ -136,10 +157,10 @@ class Call:
         self._carry_out(self._floor_event(event.kind, now_ns), event, now_ns)
 
     def listen(self, pcm: Samples, now_ns: int) -> None:
-        """One frame of the caller inside an utterance of the detector's."""
-        if not self.floor.in_utterance:
+        """What the caller said in this tick inside an utterance of the detector's, at `rate_hz`: mostly one frame."""
+        if not self.floor.in_utterance or not len(pcm):
             return
-        frame = self._utterance.audio(self.links.epoch, pcm.tobytes())
+        frame = self._utterance.listen(self.links.epoch, pcm, self.rate_hz)
         if frame:
             self._to_stt(frame, now_ns)
 
@@ -151,13 +172,21 @@ class Call:
                 call_id=self.call_id, turn=self.floor.turn, digit=event.digit, duration_ms=event.duration_ms,
             ))  # fmt: skip
 
+    def sounds(self, event: QualityEvent) -> None:
+        """The leg began or ceased to sound bad or to be heard one way only; a call that goes on flapping is told of no
+        further (I6).
+        """
+        self._quality_notes += 1
+        if self._quality_notes <= QUALITY_NOTES:
+            self._note(event.kind, direction=event.direction, state=event.state, **event.data)
+
     # --- the agent
 
-    def take_audio(self, frame: ReplyFrame, now_ns: int) -> None:
+    def take_audio(self, frame: ReplyFrame, rate_hz: int, now_ns: int) -> None:
         """Agent audio; what does not carry the floor's turn is dropped (I4)."""
         if not self.floor.accepts(frame.turn):
             self._count_dropped("late")
-        elif not self._reply.add(frame, now_ns):
+        elif not self._reply.add(frame, now_ns, rate_hz):
             self._count_dropped("refused")
         else:
             if self.floor.state is State.THINKING:
@@ -184,7 +213,8 @@ class Call:
             return
         if self.links.worker("llm"):
             self._send("llm", SegmentPlayed(
-                call_id=self.call_id, turn=heard.turn, segment=heard.segment, samples=heard.samples,
+                call_id=self.call_id, turn=heard.turn, segment=heard.segment,
+                samples=as_narrow(heard.samples, self.rate_hz),
             ))  # fmt: skip
         if heard.turn == self._reply.turn:
             self._reply.played(heard.segment)
@@ -198,7 +228,7 @@ class Call:
         if self._resend and now_ns >= self.links.stt_ready_ns:
             self._resend = False
             for frame in self._utterance.again(self.links.epoch):
-                self._out.utterance(self.links.worker("stt"), frame)
+                self._out.utterance(self.links.worker("stt"), frame, self._utterance.rate_hz)
         self._top_up()
         waiting = self._reply.waiting_samples > 0
         if waiting and not self._engine.playing(self.row) and self.floor.state is State.SPEAKING:
@@ -224,9 +254,8 @@ class Call:
         self._hold()
         if role == "llm":
             self._attach_llm(resumed=True)
-        elif self.links.worker("llm"):
-            update = DialogueUpdate(call_id=self.call_id, epoch=self.links.epoch, ai=self.links.ai)
-            self._send("llm", update)
+        else:
+            self._update_llm()
         if role != "tts":
             self._attach_stt()
             self._send_again(now_ns)
@@ -262,7 +291,7 @@ class Call:
 
     def _start(self, _speech: SpeechEvent | None, now_ns: int) -> None:
         pcm = self._engine.pre_roll(self.row).tobytes()
-        frame = self._utterance.start(self.links.epoch, self.floor.utterance_turn, pcm)
+        frame = self._utterance.start(self.links.epoch, self.floor.utterance_turn, pcm, self.rate_hz)
         self._resend = False
         self._to_stt(frame, now_ns)
 
@@ -276,7 +305,7 @@ class Call:
         self._mark(Mark.END, speech, now_ns)
         turn, last_loud_ns = self.floor.turn, speech.last_loud_ns if speech else now_ns
         self.ledger.speech_ended(turn, last_loud_ns, now_ns)
-        self._note("speech.ended", turn=turn, audio_ms=round(samples_to_ms(self._utterance.samples)))
+        self._note("speech.ended", turn=turn, audio_ms=self._utterance.ms)
         if self._parrot:
             self._say_back(turn, now_ns)
 
@@ -292,7 +321,8 @@ class Call:
         self._audible_ns = now_ns
 
     def _cancel(self, _speech: SpeechEvent | None, now_ns: int) -> None:
-        self._heard = self._engine.flush(self.row)
+        heard = self._engine.flush(self.row)
+        self._heard = heard._replace(samples=as_narrow(heard.samples, self.rate_hz))
         self._engine.resume(self.row)
         if self._stopped_ns == 0:
             self._stopped_ns = now_ns
@@ -300,7 +330,7 @@ class Call:
     def _take(self, speech: SpeechEvent | None, _now_ns: int) -> None:
         turn, heard, barged = self.floor.turn, self._heard, self._heard is not _NOTHING
         of_samples = self._reply.length(heard.segment) if heard.turn == self._reply.turn else 0
-        self._reply = Reply(turn)
+        self._reply = Reply(turn, self.rate_hz)
         data: dict[str, Any] = {"turn": turn, "barge_in": barged}
         if barged:
             stop_ns = self._stopped_ns - (speech.first_loud_ns if speech else self._stopped_ns)
@@ -350,7 +380,8 @@ class Call:
         self._to_stt(self._utterance.note(self.links.epoch, mark, silence_ms, now_ns), now_ns)
 
     def _say_back(self, turn: int, now_ns: int) -> None:
-        self._reply.add(ReplyFrame(self.call_id, turn, 0, 0, self._utterance.pcm, last=True), now_ns)
+        said = ReplyFrame(self.call_id, turn, 0, 0, self._utterance.pcm, last=True)
+        self._reply.add(said, now_ns, self._utterance.rate_hz)
         self._reply.end(1, hangup=False)
         self._utterance.forget()
         self._carry_out(Event.AUDIO, None, now_ns)
@@ -389,7 +420,7 @@ class Call:
         worker = self.links.worker("stt")
         # While the STT worker changes, the utterance only grows here: it is sent whole when the new one is attached.
         if worker and not self._resend and now_ns >= self.links.stt_ready_ns:
-            self._out.utterance(worker, frame)
+            self._out.utterance(worker, frame, self._utterance.rate_hz)
 
     def _attach_stt(self) -> None:
         if not self.links.worker("stt"):
@@ -409,8 +440,14 @@ class Call:
             call_id=o.call_id, tenant=o.tenant, room_id=o.room_id, session_id=o.session_id,
             epoch=self.links.epoch, agent=o.app.agent, media=self._media, ai=self.links.ai,
             language=o.app.language, turn=self.floor.turn, turn_settings=self._turn, resumed=resumed,
-            metadata=o.metadata,
+            metadata=o.metadata, rate_hz=self.rate_hz,
         ))  # fmt: skip
+
+    def _update_llm(self) -> None:
+        if self.links.worker("llm"):
+            self._send("llm", DialogueUpdate(
+                call_id=self.call_id, epoch=self.links.epoch, ai=self.links.ai, rate_hz=self.rate_hz
+            ))  # fmt: skip
 
     def _send(self, role: str, message: Any) -> None:
         self._out.add(Send(self.links.worker(role), message))
@@ -440,5 +477,7 @@ def _figures(stats: LegStats) -> dict[str, Any]:
         "lost_in": stats.lost_in, "lost_out": stats.lost_out, "late_in": stats.late_in,
         "duplicate_in": stats.duplicate_in, "concealed": stats.concealed,
         "jitter_in_ms": float(np.round(stats.jitter_in_ms, 3)), "jitter_out_ms": float(np.round(stats.jitter_out_ms, 3)),
-        "rtt_ms": float(np.round(stats.rtt_ms, 3)),
+        "rtt_ms": float(np.round(stats.rtt_ms, 3)), "mos_in": round(stats.mos_in, 2), "mos_out": round(stats.mos_out, 2),
+        "mos_worst": round(stats.mos_worst, 2), "lost_frames": stats.lost_frames, "bursts": stats.bursts,
+        "burst_losses": stats.burst_losses, "one_way": stats.one_way,
     }  # fmt: skip

@@ -99,7 +99,8 @@ def simultaneous(line: Line, way_ms: Floats) -> Floats:
     quantised = 15 * np.log10(
         1 + 10 ** ((line.basic - 100) / 15 + 46 / 8.4 - g / 9) + 10 ** (46 / 30 - g / 40)
     )
-    return loud + _sidetone(line, way_ms) + quantised
+    whole: Floats = loud + _sidetone(line, way_ms) + quantised
+    return whole
 
 
 def _sidetone(line: Line, way_ms: Floats) -> Floats:

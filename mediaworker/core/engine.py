@@ -11,10 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaworker.core.address import address_key, network
+from mediaworker.core.coded import CodedLegs
+from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.formats import Formats
 from mediaworker.core.g711 import Octets
+from mediaworker.core.intake import Intake
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.legs import Heard, LegSetup, LegStats, Samples, TickResult
+from mediaworker.core.lines import Lines
 from mediaworker.core.liveness import WATCH_TICKS, Watch
 from mediaworker.core.loose import LooseLegs
 from mediaworker.core.output import Output
@@ -23,6 +28,7 @@ from mediaworker.core.quality import Histogram
 from mediaworker.core.receive import Receiver
 from mediaworker.core.reports import Reports, RtcpPacket
 from mediaworker.core.rows import Index, Ints, Rows
+from mediaworker.core.scores import INTERVAL_TICKS, Scores, set_codec
 from mediaworker.core.snapshot import EngineFigures, Parts, Snapshot
 from mediaworker.core.sound import CallerSound
 from mediaworker.core.sources import SourcePolicy
@@ -31,7 +37,7 @@ from mediaworker.core.srtp import Protection
 from mediaworker.core.transmit import LoosePacket, Transmitter
 from shared.contracts import MediaFormat, RtpEndpoint, SrtpKeys
 from shared.errors import Refused
-from shared.units import NS_PER_S, TICK_MS
+from shared.units import NARROWBAND_HZ, NS_PER_MS, NS_PER_S, WIDEBAND_HZ
 
 PHASE_FILL = 250
 """Legs of a phase before the next one is begun: a short burst of sends is cheaper than one more tick."""
@@ -48,6 +54,10 @@ class Engine:
         jitter_max_ms: int = 200,
         rtp_timeout_s: float = 30.0,
         rtp_never_s: float = 20.0,
+        rtcp_xr: bool = True,
+        rtcp_proves_life: bool = True,
+        one_way_s: float = 5.0,
+        mos_low: float = 3.1,
         source_policy: SourcePolicy = "strict",
         seed: int | None = None,
         phases: int = 2,
@@ -59,22 +69,30 @@ class Engine:
         self.rejected: Counter[str] = Counter()
         self.send_errors = 0
         self.rows = Rows(capacity, phases)
-        self._ring = JitterRing(self.rows, max(1, jitter_max_ms // TICK_MS))
+        self._ring = JitterRing(self.rows)
         self._dtmf = DtmfReceiver()
+        self._coded = CodedLegs(self.rows, self.rejected)
         latch = source_policy == "latch"
-        self._receiver = Receiver(self.rows, self._ring, self._dtmf, self.rejected, latch=latch)
-        self._sound = CallerSound(self.rows, self._ring)
+        delay = DelayTarget(self.rows, jitter_max_ms * NS_PER_MS)
+        intake = Intake(self.rows, self._ring, delay, self._coded, self.rejected)
+        self._receiver = Receiver(self.rows, intake, self._dtmf, self.rejected, latch=latch)
+        self._sound = CallerSound(self.rows, self._ring, delay, self._coded)
         self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
         self._playout = Playout(self.rows.count, capacity, pool_chunks)
         self._transmitter = Transmitter(self.rows, random)
         self._loose = LooseLegs(self.rows, self._transmitter)
+        self._formats = Formats(self.rows, self._transmitter, self._loose, self._coded)
         self._output = Output(self.rows, self._playout, self._transmitter)
-        self._reports = Reports(self.rows, self.rejected, random)
+        self._reports = Reports(self.rows, self.rejected, random, srtp=self._receiver.srtp, extended=rtcp_xr)
         self._room_phase: Counter[tuple[int, int]] = Counter()
-        self._watch = Watch(self.rows, timeout_s=rtp_timeout_s, never_s=rtp_never_s)
+        self._watch = Watch(
+            self.rows, timeout_s=rtp_timeout_s, never_s=rtp_never_s, one_way_s=one_way_s,
+            rtcp_proves_life=rtcp_proves_life,
+        )  # fmt: skip
+        self._scores = Scores(self.rows, low=mos_low)
         self._figures = EngineFigures(Parts(
             rows=self.rows, ring=self._ring, receiver=self._receiver, transmitter=self._transmitter,
-            playout=self._playout, reports=self._reports, rejected=self.rejected,
+            playout=self._playout, reports=self._reports, rejected=self.rejected, scores=self._scores, watch=self._watch,
         ))  # fmt: skip
         self._phase = 0
         self._now_ns = 0
@@ -87,8 +105,10 @@ class Engine:
         """A row for the leg; packets are taken from now on, nothing is sent or played before `start`."""
         if sum(self.rows.live) >= self.capacity:
             raise Refused("full")
+        self._formats.check(setup.format)
         negotiated = address_key(setup.remote.host, setup.remote.rtp_port)
-        reports_to = self._reports.address(setup.remote)
+        mux = setup.format.rtcp_mux
+        reports_to = self._reports.address(setup.remote, mux=mux)
         networks = tuple(network(cidr) for cidr in setup.media_cidrs)
         protection = Protection(setup.srtp) if setup.srtp else None
         row = self.rows.take(self._choose_phase(setup.room))
@@ -100,7 +120,8 @@ class Engine:
         rows.detect[row] = setup.detect_speech
         rows.room[row] = setup.room
         self._receiver.open(row, networks)
-        rows.rtcp_to[row] = reports_to
+        self._moved.add(row)
+        self._reports.aim(row, reports_to, mux=mux)
         self._set_format(row, setup.format)
         self._transmitter.open(row, setup.format.payload_type)
         self._transmitter.to[row, 0] = negotiated
@@ -132,17 +153,17 @@ class Engine:
     ) -> None:
         """A re-INVITE: the source is pinned anew, from the new address; without keys the leg is plain from now on."""
         rows = self.rows
+        self._formats.check(format)
         negotiated = address_key(remote.host, remote.rtp_port)
-        reports_to = self._reports.address(remote)
+        reports_to = self._reports.address(remote, mux=format.rtcp_mux)
         if srtp or rows.secure[row]:
             self._receiver.srtp.rekey(row, srtp, self._now_ns)
             self._transmitter.seal(row, self._receiver.srtp.seal_of(row))
         if negotiated != int(rows.negotiated[row]):
             rows.negotiated[row] = negotiated
             self._transmitter.to[row, 0] = negotiated
-            rows.rtcp_to[row] = reports_to
-        rows.source[row] = 0
-        rows.pinned[row] = False
+        self._reports.aim(row, reports_to, mux=format.rtcp_mux)
+        self._receiver.sources.expect(row)
         # Packets owed from now on: what was silent while it was held must not be lost the moment it is taken off hold.
         rows.watched_ns[row] = self._now_ns
         self._moved.add(row)
@@ -165,26 +186,25 @@ class Engine:
             self._room_phase[room, phase] -= 1
             if not self._room_phase[room, phase]:
                 del self._room_phase[room, phase]
+                self._output.forget_room(room)
         rows.give(row)
         rows.room[row] = -1
         self._receiver.close(row)
         self._dtmf.forget(row)
         self._playout.forget(row)
+        self._output.forget(row)
         self._moved.discard(row)
         self._transmitter.close(row)
-        self._loose.close(row)
+        self._formats.close(row)
         self._ring.clear(row)
         self._changed(row, phase)
         return stats
 
     def _set_format(self, row: int, wanted: MediaFormat) -> None:
-        rows = self.rows
-        rows.alaw[row] = wanted.codec == "PCMA"
-        self._loose.set_format(row, wanted)
-        rows.first_word[row] = 0x80 | wanted.payload_type << 8
-        rows.dtmf_type[row] = -1 if wanted.dtmf_payload_type is None else wanted.dtmf_payload_type
-        rows.sends[row] = wanted.direction in {"sendrecv", "sendonly"}
-        rows.receives[row] = wanted.direction in {"sendrecv", "recvonly"}
+        if self._formats.set(row, wanted):
+            self._ring.clear(row)
+        self._playout.set_wide(row, wide=bool(self.rows.wide[row]))
+        set_codec(self.rows, row, wanted.codec)
 
     def _choose_phase(self, room: int) -> int:
         if room >= 0:
@@ -230,6 +250,19 @@ class Engine:
 
     def heard(self, row: int) -> Heard:
         return self._playout.heard(row)
+
+    @property
+    def lines(self) -> Lines:
+        """What is played besides replies: files, tones, music, to legs and rooms."""
+        return self._output.lines
+
+    def rate_hz(self, row: int) -> int:
+        """Of the leg's audio inside the farm: what `queue` takes and `caller_wide` or `caller_pcm` holds."""
+        return WIDEBAND_HZ if self.rows.wide[row] else NARROWBAND_HZ
+
+    def take_part(self, row: int) -> None:
+        """`muted`, `deaf`, `voice`, `whisper_to` or `record` of the row were set anew."""
+        self._changed(row)
 
     def pre_roll(self, row: int) -> Samples:
         """Caller audio before the frame just played: `pre_roll_ms` and the onset's earlier frames.
@@ -279,12 +312,16 @@ class Engine:
         phase = self._phase
         self._phase = (phase + 1) % self.phases
         self._ticks += phase == 0
-        result = TickResult(caller_pcm=self.rows.caller_pcm, sent_pcm=self.rows.sent_pcm)
+        result = TickResult(
+            caller_pcm=self.rows.caller_pcm, sent_pcm=self.rows.sent_pcm,
+            caller_wide=self.rows.caller_wide, sent_wide=self.rows.sent_wide,
+        )  # fmt: skip
         if not self.rows.live[phase]:
             return result
         span = self.rows.span(phase)
-        self._sound.play(phase, span)
-        result.speech, result.utterance_rows = self._gate.step(phase)
+        self._sound.play(phase, span, now_ns)
+        result.own_time = self._sound.own_time
+        result.speech, result.utterance_rows = self._gate.step(phase, result.own_time)
         result.dtmf = self._dtmf.take(now_ns) if phase == 0 or not self.rows.live[0] else []
         result.playout = self._output.compose(phase, span, now_ns)
         result.record_rows = self._output.record_rows(phase)
@@ -293,6 +330,9 @@ class Engine:
         self._transmitter.stamp(phase, span)
         if self._ticks % WATCH_TICKS == 0:
             result.lost = self._watch.lost(span, now_ns)
+            result.quality = self._watch.one_way(span, now_ns)
+            if self._ticks % INTERVAL_TICKS == 0:
+                result.quality += self._scores.step(span)
             self._moved.update(self._receiver.sources.let_go(span, now_ns))
         self._reports.due(span, now_ns)
         return result
@@ -325,9 +365,9 @@ class Engine:
         """The phase that the last `tick` served."""
         return (self._phase - 1) % self.phases
 
-    def rtcp_out(self) -> list[RtcpPacket]:
-        """RTCP packets to send."""
-        return self._reports.take()
+    def rtcp_out(self, now_ns: int) -> list[RtcpPacket]:
+        """RTCP packets to send now."""
+        return self._reports.take(now_ns)
 
     def rtcp_out_of(self, row: int) -> list[RtcpPacket]:
         """Those of one row, whose socket is about to close."""

@@ -35,6 +35,7 @@ from mediaworker.core.effects import (
 from mediaworker.core.engine import Engine
 from mediaworker.core.floor import FloorError
 from mediaworker.core.legs import LegLost, LegSetup, PlayoutEvent, TickResult
+from mediaworker.core.rates import RATES_HZ
 from mediaworker.core.rooms import RoomNumbers
 from shared.contracts import (
     EndReason,
@@ -217,7 +218,7 @@ class Exchange:
             self._answer(message)
 
     def _audio(self, message: PcmToMedia, now_ns: int) -> None:
-        if message.rate_hz != NARROWBAND_HZ:
+        if message.rate_hz not in RATES_HZ:
             self._out.add(Count("voicefarm_bus_dropped", ("refused",)))
             return
         for frame in message.frames:
@@ -228,7 +229,7 @@ class Exchange:
             times = message.times.get(frame.call_id)
             if times:
                 call.take_times(frame.turn, times)
-            self._guarded(call, Call.take_audio, frame, now_ns)
+            self._guarded(call, Call.take_audio, frame, message.rate_hz, now_ns)
 
     def _reply_end(self, message: ReplyEnd, now_ns: int) -> None:
         call = self._calls.get(message.call_id)
@@ -278,11 +279,16 @@ class Exchange:
         for speech in result.speech:
             self._guarded(self._rows.get(speech.row), Call.hear, speech, now_ns)
         for row in result.utterance_rows.tolist():
-            self._guarded(self._rows.get(row), Call.listen, result.caller_pcm[row], now_ns)
+            call = self._rows.get(row)
+            if call:
+                heard = result.caller_pcm if call.rate_hz == NARROWBAND_HZ else result.caller_wide
+                self._guarded(call, Call.listen, result.own_time.get(row, heard[row]), now_ns)
         for key in result.dtmf:
             self._guarded(self._rows.get(key.row), Call.press, key)
         for playout in result.playout:
             self._played(playout, now_ns)
+        for event in result.quality:
+            self._guarded(self._rows.get(event.row), Call.sounds, event)
         for lost in result.lost:
             self._lose(lost, now_ns)
         for call in list(self._busy.values()):

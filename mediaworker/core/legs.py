@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import EndReason, MediaFormat, RtpEndpoint, SrtpKeys, TurnSettings
+from shared.contracts import DigitSource, EndReason, InbandDtmf, MediaFormat, RtpEndpoint, SrtpKeys, TurnSettings
 
 Samples = npt.NDArray[np.int16]
 
@@ -31,6 +31,8 @@ class LegSetup:
     """Send the caller's audio back as it is played out."""
     room: int = -1
     record: bool = False
+    inband_dtmf: InbandDtmf = "never"
+    """Whether key presses are looked for in the sound; auto: where no telephone event was agreed."""
 
 
 class Speech(IntEnum):
@@ -61,6 +63,7 @@ class DtmfEvent(NamedTuple):
     row: int
     digit: str
     duration_ms: int
+    source: DigitSource = "rfc4733"
 
 
 class Heard(NamedTuple):
@@ -100,7 +103,8 @@ class OneWay(IntFlag):
 
 class QualityEvent(NamedTuple):
     """A leg began or ceased to sound bad (`quality`: low, recovered) or to be heard one way only (`one_way`: begun,
-    ended)."""
+    ended).
+    """
 
     row: int
     kind: str
@@ -120,6 +124,11 @@ class TickResult:
     quality: list[QualityEvent] = field(default_factory=list)
     utterance_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """Rows inside an utterance (ONSET to END) this tick; their caller audio is `caller_pcm[row]`."""
+    own_time: dict[int, Samples] = field(default_factory=dict)
+    """What goes into the utterance of a row instead, where what is heard is not what was said in this 20 ms: playout waited, or
+    gave waiting time back. Whole frames at the leg's rate, or nothing."""
+    own_time: dict[int, Samples] = field(default_factory=dict)
+    """What an utterance gets instead of its row's frame, where that is not the caller's own time (decision 0005)."""
     caller_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
     """[L, 160] caller audio after jitter buffer and concealment."""
     sent_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))

@@ -10,15 +10,16 @@ from typing import Final
 
 import numpy as np
 
-from mediaworker.core.rows import UNSET, Index, Ints, Rows
+from mediaworker.core.rows import UNSET, Floats, Index, Ints, Rows
+from shared.units import NS_PER_MS, TICK_MS
 
-NS_PER_SAMPLE: Final = 125_000
+FRAME_NS: Final = TICK_MS * NS_PER_MS
 GAIN: Final = 16
 
 
 def jitter(rows: Rows, at: Index, arrivals: Ints, position: Ints) -> None:
-    """Updates the jitter columns with packets that arrived at `arrivals` ns and were sampled at `position` samples."""
-    transit = arrivals - position * NS_PER_SAMPLE
+    """Updates the jitter columns with packets that arrived at `arrivals` ns and begin at `position`, in units of the RTP clock."""
+    transit = arrivals - position * FRAME_NS // rows.clock[at]
     before = rows.transit[at]
     rows.transit[at] = transit
     change = np.abs(transit - before).astype(np.float64)
@@ -45,12 +46,8 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-
-def mos(loss_ratio: float, one_way_ms: float) -> float:
-    """Listening quality 1 to 4.5 of G.711 with concealment: the E-model of ITU-T G.107, Bpl 25.1, Ie 0 (G.113)."""
-    delay = 0.024 * one_way_ms + (0.11 * (one_way_ms - 177.3) if one_way_ms > 177.3 else 0.0)
-    loss = 100 * max(loss_ratio, 0.0)
-    rating = 93.2 - delay - 95 * loss / (loss + 25.1)
-    if rating <= 0:
-        return 1.0
-    return float(min(4.5, max(1.0, 1 + 0.035 * rating + rating * (rating - 60) * (100 - rating) * 7e-6)))
+    def add_all(self, values: Floats) -> None:
+        """As many calls of `add`."""
+        counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
+        self.counts = [before + count for before, count in zip(self.counts, counts.tolist(), strict=True)]
+        self.total += float(np.sum(values))

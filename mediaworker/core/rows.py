@@ -26,7 +26,7 @@ FAR: Final = 1 << 30
 NEVER: Final = 1 << 60
 """Later than any packet."""
 
-_DEFAULTS: Final[dict[str, tuple[type, int]]] = {
+_DEFAULTS: Final[dict[str, tuple[type, float]]] = {
     # what the leg was opened with
     "opened": (np.bool_, 0), "started": (np.bool_, 0), "receives": (np.bool_, 0), "sends": (np.bool_, 0),
     "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
@@ -43,12 +43,11 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "expected_prior": (np.int64, 0), "received_prior": (np.int64, 0), "loss_recent": (np.float64, 0),
     # place in the caller's time, in samples and frames since an origin of ours
     "rtp_last": (np.int64, 0), "position": (np.int64, 0), "play": (np.int64, 0), "top": (np.int64, NO_FRAME),
-    "stall": (np.int64, 0), "min_slack": (np.int64, FAR),
-    "hole_run": (np.int64, FAR), "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
+    "hole_run": (np.int64, 0), "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
     "waited": (np.int64, 0), "held": (np.int64, 0), "patience": (np.int64, 0),
     # how late packets come (`delay.py`), and comfort noise
     "least_ns": (np.int64, UNSET), "low_now_ns": (np.int64, NEVER), "low_before_ns": (np.int64, NEVER),
-    "target_ns": (np.int64, 0), "goal_ns": (np.int64, NEVER), "noise": (np.float64, 0), "calm_ext": (np.int64, -1),
+    "target_ns": (np.int64, 20_000_000), "goal_ns": (np.int64, NEVER), "noise": (np.float64, 0), "calm_ext": (np.int64, -1),
     # times on the caller's clock, ns
     "opened_ns": (np.int64, UNSET), "watched_ns": (np.int64, UNSET), "arrived_ns": (np.int64, UNSET),
     "lost": (np.bool_, 0),
@@ -73,7 +72,7 @@ _DEFAULTS: Final[dict[str, tuple[type, int]]] = {
     "burst_ratio": (np.float64, 1), "discard_in": (np.float64, 0), "way_in_ms": (np.float64, -1), "way_out_ms": (np.float64, -1),
     "r_in": (np.float64, -1), "r_out": (np.float64, -1), "mos_in": (np.float64, -1), "mos_out": (np.float64, -1),
     "mos_lq_in": (np.float64, -1), "mos_lq_out": (np.float64, -1), "mos_worst": (np.float64, -1),
-    "bad_in": (np.bool_, 0), "bad_out": (np.bool_, 0), "one_way": (np.int64, 0), "audible": (np.bool_, 0),
+    "bad_in": (np.bool_, 0), "bad_out": (np.bool_, 0), "one_way": (np.int64, 0), "audible": (np.bool_, 0), "silent_sender": (np.bool_, 0),
 }  # fmt: skip
 
 
@@ -138,8 +137,6 @@ class Rows:
     position: Ints
     play: Ints
     top: Ints
-    stall: Ints
-    min_slack: Ints
     hole_run: Ints
     """Frames in a row that were made up."""
     waited: Ints
@@ -235,6 +232,8 @@ class Rows:
     """`legs.OneWay` flags."""
     audible: Mask
     """Something louder than silence came since the start."""
+    silent_sender: Mask
+    """Sends nothing, or comfort noise now and then, while it is silent."""
 
     def __init__(self, capacity: int, phases: int) -> None:
         self.capacity = capacity

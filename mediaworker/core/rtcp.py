@@ -1,4 +1,4 @@
-"""RTCP packets (RFC 3550 section 6): compound SR or RR with SDES, BYE, and what a peer's reports say.
+"""RTCP packets (RFC 3550 section 6): compound SR or RR with SDES, XR, BYE, and what a peer's reports say.
 
 Reports are sent each few seconds per leg, so they are built one by one. Must not know rows or addresses.
 """
@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
+from mediaworker.core import xr
 from shared.units import NS_PER_S
 
 SR: Final = 200
@@ -17,6 +18,13 @@ _VERSION: Final = 0x80
 _NTP_EPOCH_S: Final = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _CNAME: Final = 1
+_UNITS_PER_S: Final = 65_536
+MUX_KINDS: Final = range(64, 96)
+"""What a packet of RTCP looks like where RTP has its payload type (RFC 5761 section 4)."""
+ROUND_TRIP_MAX_S: Final = 60
+"""A report answered this late is none of ours: the peer's clock, not the network."""
+_EARLY_UNITS: Final = _UNITS_PER_S // 50
+"""Two clocks that run apart by up to 20 ms in a minute make a short round trip negative: it is taken as nought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,7 @@ class Report:
     sender: SenderInfo | None = None
     blocks: list[Block] = field(default_factory=list)
     bye: list[int] = field(default_factory=list)
+    extended: xr.Extended | None = None
 
 
 def ntp_time(wall_ns: int) -> int:
@@ -61,14 +70,21 @@ def middle(ntp: int) -> int:
     return (ntp >> 16) & 0xFFFF_FFFF
 
 
-def round_trip_ms(arrival_middle: int, block: Block) -> float | None:
-    """RTT of a report block about us (6.4.1), None where it cannot be known."""
-    if not block.lsr:
+def since(then_ns: int, now_ns: int) -> int:
+    """A delay as DLSR and DLRR carry it, in 1/65536 s."""
+    return max(0, (now_ns - then_ns) * _UNITS_PER_S // NS_PER_S) & 0xFFFF_FFFF
+
+
+def round_trip_ms(arrival: int, last: int, delay: int) -> float | None:
+    """Round trip by the answer to a report of ours (6.4.1; RFC 3611 section 4.5 has the same): `arrival` and `last` are
+    middles of NTP times of our own clock, so a step of the peer's does not matter. None where it cannot be known.
+    """
+    if not last:
         return None
-    units = (arrival_middle - block.lsr - block.dlsr) & 0xFFFF_FFFF
-    if units > 0x7FFF_FFFF:
-        units = 0  # clocks are read at slightly different places: a tiny negative is nothing
-    return units * 1_000 / 65_536
+    elapsed = (arrival - last) & 0xFFFF_FFFF
+    if elapsed > ROUND_TRIP_MAX_S * _UNITS_PER_S or delay > elapsed + _EARLY_UNITS:
+        return None
+    return max(0, elapsed - delay) * 1_000 / _UNITS_PER_S
 
 
 def _header(count: int, kind: int, body: bytes) -> bytes:
@@ -84,9 +100,15 @@ def _write_block(block: Block) -> bytes:
 
 
 def compound(
-    ssrc: int, cname: str, sender: SenderInfo | None, block: Block | None, *, bye: bool = False
+    ssrc: int,
+    cname: str,
+    sender: SenderInfo | None,
+    block: Block | None,
+    *,
+    extended: xr.Extended | None = None,
+    bye: bool = False,
 ) -> bytes:
-    """A whole compound packet (6.1): SR or RR first, SDES, and BYE where the leg ends."""
+    """A whole compound packet (6.1): SR or RR first, SDES, XR where there is something to say, BYE where the leg ends."""
     blocks = _write_block(block) if block else b""
     count = 1 if block else 0
     head = struct.pack("!I", ssrc)
@@ -104,7 +126,8 @@ def compound(
     name = cname.encode()[:255]
     item = head + bytes((_CNAME, len(name))) + name
     item += b"\0" * (4 - len(item) % 4)
-    return first + _header(1, SDES, item) + (_header(1, BYE, head) if bye else b"")
+    more = xr.compose(extended) if extended else b""
+    return first + _header(1, SDES, item) + more + (_header(1, BYE, head) if bye else b"")
 
 
 def parse(data: bytes) -> Report | None:
@@ -118,13 +141,21 @@ def parse(data: bytes) -> Report | None:
         end = at + 4 + 4 * words
         if first >> 6 != 2 or end > len(data) or (at == 0 and (kind not in {SR, RR} or first & 0x20)):
             return None
-        if not _read_part(report, kind, first & 31, data[at + 4 : end]):
+        body = data[at + 4 : end]
+        if first & 0x20:
+            if not body or not 0 < body[-1] <= len(body):
+                return None
+            body = body[: -body[-1]]
+        if not _read_part(report, kind, first & 31, body):
             return None
         at = end
     return report if at else None
 
 
 def _read_part(report: Report, kind: int, count: int, body: bytes) -> bool:
+    if kind == xr.XR:
+        report.extended = xr.read(body)
+        return report.extended is not None
     if kind == BYE:
         if len(body) < 4 * count:
             return False
@@ -133,7 +164,8 @@ def _read_part(report: Report, kind: int, count: int, body: bytes) -> bool:
         blocks_at = 24 if kind == SR else 4
         if len(body) < blocks_at + 24 * count:
             return False
-        (report.ssrc,) = struct.unpack_from("!I", body)
+        # The first one names who speaks; a compound packet is one source's.
+        report.ssrc = report.ssrc or int.from_bytes(body[:4], "big")
         if kind == SR:
             ntp, rtp_time, packets, octets = struct.unpack_from("!QIII", body, 4)
             report.sender = SenderInfo(ntp=ntp, rtp_time=rtp_time, packets=packets, octets=octets)

@@ -12,12 +12,15 @@ import numpy.typing as npt
 from mediaworker.core import sequence
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.legs import LegStats
+from mediaworker.core.liveness import Watch
 from mediaworker.core.playout import Playout
 from mediaworker.core.quality import Histogram
 from mediaworker.core.receive import Receiver
 from mediaworker.core.reports import Reports
 from mediaworker.core.rows import Index, Ints, Rows
+from mediaworker.core.scores import Scores, call_mos
 from mediaworker.core.transmit import Transmitter
+from mediaworker.core.voip import buffer_ms
 from shared.metrics import TICK_BUCKETS
 from shared.units import NS_PER_MS
 
@@ -35,11 +38,25 @@ class Snapshot:
     loss_out: npt.NDArray[np.float64]
     rtt_ms: npt.NDArray[np.float64]
     depth_frames: Ints
+    buffer_ms: npt.NDArray[np.float64]
+    """What the jitter buffer holds back now."""
+    burst_ratio: npt.NDArray[np.float64]
+    discard_in: npt.NDArray[np.float64]
+    mos_in: npt.NDArray[np.float64]
+    """Conversational MOS of the last five seconds, -1 unknown."""
+    mos_out: npt.NDArray[np.float64]
+    one_way: Ints
+    """`legs.OneWay` flags."""
     totals: dict[str, int] = field(default_factory=dict)
     """packets_in, packets_out, lost_in, lost_out, concealed, send_errors, skipped, legs, playout_chunks_free."""
     rejected: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, tuple[tuple[float, ...], list[int], float]] = field(default_factory=dict)
-    """jitter_in, jitter_out, loss_in, loss_out, tick: bounds, counts per bucket (one more than bounds), sum."""
+    """jitter_in, jitter_out, loss_in, loss_out, discard_in, mos_in, mos_out, rtt, tick: bounds, counts per bucket (one
+    more than bounds), sum."""
+    one_way_begun: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Times a leg became one-way, by direction and cause."""
+    rtcp: dict[tuple[str, str], int] = field(default_factory=dict)
+    """RTCP packets by direction and kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +69,8 @@ class Parts:
     transmitter: Transmitter
     playout: Playout
     reports: Reports
+    scores: Scores
+    watch: Watch
     rejected: Counter[str]
 
 
@@ -73,6 +92,7 @@ class EngineFigures:
         unique = int(rows.received[row] - rows.duplicate[row])
         lost = max(0, expected - unique)
         count = max(1, int(rows.jitter_count[row]))
+        mos_in, mos_out = call_mos(rows, row)
         return LegStats(
             packets_in=int(rows.received[row]), packets_out=int(rows.packets_out[row]), lost_in=lost,
             late_in=int(rows.late[row]), duplicate_in=int(rows.duplicate[row]), concealed=int(rows.concealed[row]),
@@ -81,7 +101,9 @@ class EngineFigures:
             lost_out=int(rows.lost_out[row]), rtt_ms=float(rows.rtt_ms[row]),
             depth_frames=int(self._depth(np.array([row]))[0]),
             jitter_mean_ms=float(rows.jitter_sum_ns[row]) / count / NS_PER_MS,
-            jitter_max_ms=float(rows.jitter_max_ns[row]) / NS_PER_MS,
+            jitter_max_ms=float(rows.jitter_max_ns[row]) / NS_PER_MS, mos_in=mos_in, mos_out=mos_out,
+            mos_worst=float(rows.mos_worst[row]), burst_losses=int(rows.burst_losses[row]),
+            lost_frames=int(rows.lost_frames[row]), bursts=int(rows.bursts[row]), one_way=bool(rows.one_way[row]),
         )  # fmt: skip
 
     def _depth(self, at: Index) -> Ints:
@@ -97,12 +119,16 @@ class EngineFigures:
             jitter_in_ms=rows.jitter_ns[live] / NS_PER_MS, loss_in=rows.loss_recent[live],
             jitter_out_ms=rows.jitter_out_ms[live], loss_out=rows.loss_out[live], rtt_ms=rows.rtt_ms[live],
             depth_frames=self._depth(live), totals=self._totals(live, send_errors),
-            rejected=dict(self._parts.rejected),
+            rejected=dict(self._parts.rejected), buffer_ms=buffer_ms(rows, live), burst_ratio=rows.burst_ratio[live],
+            discard_in=rows.discard_in[live], mos_in=rows.mos_in[live], mos_out=rows.mos_out[live],
+            one_way=rows.one_way[live], one_way_begun=dict(self._parts.watch.begun),
+            rtcp=dict(self._parts.reports.counts),
         )  # fmt: skip
-        reports = self._parts.reports
+        reports, scores = self._parts.reports, self._parts.scores
         for name, histogram in (
-            ("jitter_in", reports.jitter["in"]), ("jitter_out", reports.jitter["out"]),
-            ("loss_in", reports.loss["in"]), ("loss_out", reports.loss["out"]), ("tick", self.tick_times),
+            ("jitter_in", scores.jitter), ("jitter_out", reports.jitter), ("loss_in", scores.loss),
+            ("loss_out", reports.loss), ("discard_in", scores.discard), ("mos_in", scores.mos["in"]),
+            ("mos_out", scores.mos["out"]), ("rtt", reports.round_trips), ("tick", self.tick_times),
         ):  # fmt: skip
             snapshot.histograms[name] = (histogram.bounds, list(histogram.counts), histogram.total)
         return snapshot

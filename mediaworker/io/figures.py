@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mediaworker.core.effects import Count, Holding, Observe
-from mediaworker.core.quality import mos
+from mediaworker.core.legs import OneWay
 from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io.pages import CallRow, FamilyRow, SampleRow, Snapshot, families_of
 from shared.metrics import Metrics
@@ -28,8 +28,14 @@ _HISTOGRAMS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("jitter_out", "voicefarm_rtp_jitter_seconds", {"direction": "out"}),
     ("loss_in", "voicefarm_rtp_loss_ratio", {"direction": "in"}),
     ("loss_out", "voicefarm_rtp_loss_ratio", {"direction": "out"}),
+    ("discard_in", "voicefarm_rtp_discard_ratio", {}),
+    ("mos_in", "voicefarm_rtp_mos", {"direction": "in"}),
+    ("mos_out", "voicefarm_rtp_mos", {"direction": "out"}),
+    ("rtt", "voicefarm_rtp_rtt_seconds", {}),
     ("tick", "voicefarm_tick_seconds", {}),
 )
+_UNHEARD = int(OneWay.NO_PACKETS | OneWay.SILENCE)
+_UNHEARING = int(OneWay.NOT_RECEIVED)
 
 
 TENANTS_MAX = 100
@@ -77,6 +83,13 @@ class Figures:
             self._raise(metric, labels, totals.get(name, 0))
         for reason, count in figures.engine.rejected.items():
             self._raise("voicefarm_rtp_rejected", (reason,), count)
+        for (direction, cause), count in figures.engine.one_way_begun.items():
+            self._raise("voicefarm_rtp_one_way_begun", (direction, cause), count)
+        for (direction, kind), count in figures.engine.rtcp.items():
+            self._raise("voicefarm_rtcp_packets", (direction, kind), count)
+        for direction, flags in (("in", _UNHEARD), ("out", _UNHEARING)):
+            one_way = np.count_nonzero(figures.engine.one_way & flags)
+            self._metrics.gauge("voicefarm_rtp_one_way", direction).set(int(one_way))
         self._raise("voicefarm_tick_overruns", (), figures.overruns)
         self._raise("voicefarm_recording_dropped_frames", (), figures.dropped_frames)
 
@@ -112,9 +125,8 @@ class Figures:
         return tenant if tenant in self._tenants else OTHER_TENANTS
 
     def _rows(self, engine: EngineSnapshot, calls: Mapping[int, Holding]) -> list[CallRow]:
-        worst_first = np.argsort(-engine.jitter_in_ms, kind="stable")
         rows: list[CallRow] = []
-        for at in worst_first.tolist():
+        for at in _worst_first(engine):
             held = calls.get(int(engine.rows[at]))
             if held:
                 rows.append(_row(engine, at, held, self._voice_to_voice.get(held.call_id, -1.0)))
@@ -123,27 +135,33 @@ class Figures:
         return rows
 
 
+def _worst_first(engine: EngineSnapshot) -> list[int]:
+    """One-way calls, then by the lower MOS of both directions, then by jitter. A call without a score is taken for good."""
+    in_, out = (np.where(mos < 1, 5.0, mos) for mos in (engine.mos_in, engine.mos_out))
+    order: list[int] = np.lexsort((-engine.jitter_in_ms, np.minimum(in_, out), engine.one_way == 0)).tolist()
+    return order
+
+
 def _row(engine: EngineSnapshot, at: int, held: Holding, voice_to_voice_s: float) -> CallRow:
-    jitter_in, jitter_out = float(engine.jitter_in_ms[at]), float(engine.jitter_out_ms[at])
-    loss_in, loss_out, rtt = float(engine.loss_in[at]), float(engine.loss_out[at]), float(engine.rtt_ms[at])
-    # One way: half the round trip, the jitter buffer (about twice the jitter) and a frame.
-    way_ms = max(rtt, 0.0) / 2 + 20.0
+    jitter_out, rtt = float(engine.jitter_out_ms[at]), float(engine.rtt_ms[at])
+    one_way = int(engine.one_way[at])
     return CallRow(
         call_id=held.call_id, tenant=held.tenant, room=held.room_id, codec=held.codec, app=held.app,
         packets_in=int(engine.packets_in[at]), packets_out=int(engine.packets_out[at]),
-        jitter_in_s=jitter_in / 1_000, jitter_out_s=jitter_out / 1_000 if jitter_out >= 0 else -1.0,
-        loss_in=loss_in, loss_out=loss_out, rtt_s=rtt / 1_000 if rtt >= 0 else -1.0,
-        mos_in=mos(loss_in, way_ms + 2 * jitter_in) if engine.packets_in[at] else -1.0,
-        mos_out=mos(loss_out, way_ms + 2 * max(jitter_out, 0.0)) if loss_out >= 0 else -1.0,
-        voice_to_voice_s=voice_to_voice_s,
+        jitter_in_s=float(engine.jitter_in_ms[at]) / 1_000, jitter_out_s=jitter_out / 1_000 if jitter_out >= 0 else -1.0,
+        loss_in=float(engine.loss_in[at]), loss_out=float(engine.loss_out[at]), rtt_s=rtt / 1_000 if rtt >= 0 else -1.0,
+        mos_in=float(engine.mos_in[at]), mos_out=float(engine.mos_out[at]), voice_to_voice_s=voice_to_voice_s,
+        discard_in=float(engine.discard_in[at]), burst_ratio=float(engine.burst_ratio[at]),
+        buffer_s=float(engine.buffer_ms[at]) / 1_000,
+        one_way_in=float(bool(one_way & _UNHEARD)), one_way_out=float(bool(one_way & _UNHEARING)),
     )  # fmt: skip
 
 
 def _fill_histograms(families: list[FamilyRow], engine: EngineSnapshot) -> None:
     """The engine keeps some histograms itself, in the buckets of shared/metrics.py; their samples are made here."""
     by_name = {family.name: family for family in families}
-    for key in ("voicefarm_rtp_jitter_seconds", "voicefarm_rtp_loss_ratio", "voicefarm_tick_seconds"):
-        by_name[key].samples = []
+    for name in {name for _, name, _ in _HISTOGRAMS}:
+        by_name[name].samples = []
     for key, name, labels in _HISTOGRAMS:
         if key in engine.histograms:
             bounds, counts, total = engine.histograms[key]

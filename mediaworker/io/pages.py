@@ -56,6 +56,12 @@ class CallRow(msgspec.Struct, array_like=True):
     mos_in: float
     mos_out: float
     voice_to_voice_s: float
+    discard_in: float = -1.0
+    burst_ratio: float = -1.0
+    buffer_s: float = -1.0
+    one_way_in: float = 0.0
+    """1 while nothing is heard in this direction."""
+    one_way_out: float = 0.0
 
 
 class Snapshot(msgspec.Struct):
@@ -164,6 +170,7 @@ def call_samples(call: CallRow) -> Iterator[tuple[str, dict[str, str], float]]:
         ("voicefarm_call_loss_ratio", call.loss_in, call.loss_out),
         ("voicefarm_call_mos", call.mos_in, call.mos_out),
         ("voicefarm_call_rtp_packets", float(call.packets_in), float(call.packets_out)),
+        ("voicefarm_call_one_way", call.one_way_in, call.one_way_out),
     )
     for name, inward, outward in per_direction:
         for direction, value in (("in", inward), ("out", outward)):
@@ -172,6 +179,9 @@ def call_samples(call: CallRow) -> Iterator[tuple[str, dict[str, str], float]]:
     for name, value in (
         ("voicefarm_call_rtt_seconds", call.rtt_s),
         ("voicefarm_call_voice_to_voice_seconds", call.voice_to_voice_s),
+        ("voicefarm_call_discard_ratio", call.discard_in),
+        ("voicefarm_call_burst_ratio", call.burst_ratio),
+        ("voicefarm_call_jitter_buffer_seconds", call.buffer_s),
     ):
         if value >= 0:
             yield name, {"call_id": call.call_id}, value

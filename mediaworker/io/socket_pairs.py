@@ -6,6 +6,9 @@ are bound when they are reserved, without SO_REUSEADDR, so a stranger's socket i
 
 import selectors
 import socket
+import struct
+import sys
+import time
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -13,6 +16,7 @@ from mediaworker.core.address import address_key, host_of, port_of
 from mediaworker.core.engine import Engine
 from mediaworker.core.reports import RtcpPacket
 from shared.errors import Refused
+from shared.units import NS_PER_S
 
 DATAGRAM_BYTES: Final = 2_048
 """Room for what a network carries unfragmented: 60 ms of 16 kHz linear PCM, the longest packet of Opus."""
@@ -20,6 +24,8 @@ MAX_ROUNDS: Final = 16
 """Datagrams taken from one socket in one drain; the rest waits for the next."""
 RTCP_BYTES: Final = 1_500
 RTCP_BATCH: Final = 64
+_SO_TIMESTAMPNS: Final = 35 if sys.platform == "linux" and sys.maxsize > 2**32 else 0
+_TIMESPEC: Final = struct.Struct("@qq")
 
 
 class SocketPairs(ABC):
@@ -64,6 +70,9 @@ class SocketPairs(ABC):
             rtp.close()
             raise
         self._rtp[row], self._rtcp[row] = rtp, rtcp
+        if _SO_TIMESTAMPNS:
+            # A round trip is measured from the kernel's time of arrival, not from the next look at the socket.
+            rtcp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._rtcp_ready.register(rtcp, selectors.EVENT_READ, row)
         self._opened(row, rtp)
 
@@ -73,7 +82,7 @@ class SocketPairs(ABC):
         if rtp is None or rtcp is None:
             return
         for packet in self._engine.rtcp_out_of(row):
-            self._send_rtcp(rtcp, packet)
+            self._send_rtcp(rtp if packet.mux else rtcp, packet)
         self._closing(row, rtp)
         self._rtcp_ready.unregister(rtcp)
         rtp.close()
@@ -103,16 +112,21 @@ class SocketPairs(ABC):
         for ready, _ in self._rtcp_ready.select(0)[:RTCP_BATCH]:
             row = int(ready.data)
             try:
-                data, (host, port) = self._rtcp[row].recvfrom(RTCP_BYTES)
+                data, extras, _, (host, port) = self._rtcp[row].recvmsg(RTCP_BYTES, _TIMESPEC.size + 16)
             except OSError:
                 continue  # the peer has no RTCP port, or the packet was damaged on the way
-            self._engine.receive_rtcp(row, data, address_key(host, port), now_ns)
+            arrived_ns = now_ns
+            for _, kind, stamp in extras:
+                if kind == _SO_TIMESTAMPNS and len(stamp) == _TIMESPEC.size:
+                    seconds, rest = _TIMESPEC.unpack(stamp)
+                    arrived_ns = seconds * NS_PER_S + rest - (time.time_ns() - time.monotonic_ns())
+            self._engine.receive_rtcp(row, data, address_key(host, port), arrived_ns)
 
     def _flush_rtcp(self) -> None:
-        for packet in self._engine.rtcp_out():
-            rtcp = self._rtcp.get(packet.row)
-            if rtcp is not None:
-                self._send_rtcp(rtcp, packet)
+        for packet in self._engine.rtcp_out(time.monotonic_ns()):
+            sockets = self._rtp if packet.mux else self._rtcp
+            if packet.row in sockets:
+                self._send_rtcp(sockets[packet.row], packet)
 
     def _send_rtcp(self, rtcp: socket.socket, packet: RtcpPacket) -> None:
         try:

@@ -112,6 +112,14 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     """A call whose packets stopped is ended after this; held calls are not."""
     rtp_never_s: Seconds = 20.0
     """A call that never sent a packet is ended after this."""
+    rtcp_proves_life: bool = True
+    """A call whose packets stopped is not ended while its RTCP comes: its sender is silent, or one-way (which is told)."""
+    rtcp_xr: bool = True
+    """Send extended reports (RFC 3611): VoIP metrics, receiver reference time. Those of peers are read in any case."""
+    one_way_s: Annotated[float, Meta(gt=0)] = 5.0
+    """A call without a packet for this long, though it owes us some, is told to be one-way."""
+    mos_low: Annotated[float, Meta(ge=1, le=4)] = 3.1
+    """A call whose score of 5 s falls below this has a `quality` entry in its event log; 3.1: many dissatisfied (G.109)."""
     media_cidrs: tuple[str, ...] = ()
     """Networks from which media may come besides the negotiated address (symmetric RTP behind NAT)."""
     source_policy: Literal["strict", "latch"] = "strict"
@@ -201,7 +209,7 @@ class OpsConfig(Section, frozen=True, kw_only=True):
     drain_s: Seconds = 7_200.0
     """After SIGTERM running calls may go on for this long."""
     call_series_max: Positive = 500
-    """Calls on /metrics/calls; the worst by jitter first."""
+    """Calls on /metrics/calls; the worst first: one-way, then by MOS, then by jitter."""
     events_linger_s: Seconds = 10.0
     """How long a call's event log outlives the call (until a recording job has read it, at most an hour)."""
 

@@ -15,7 +15,9 @@ that a reader of any age can show an event it does not know.
 | turn.latency | media | turn, endpoint_ms, stt_wait_ms, stt_decode_ms, llm_first_token_ms, llm_first_segment_ms, tts_first_frame_ms, bus_ms, voice_to_voice_ms |
 | dtmf | media | digit, duration_ms, source |
 | attached | media | role, worker, epoch |
-| call.ended | media | reason, duration_ms, rtp (packets, lost, jitter_ms both ways) |
+| quality | media | direction (in: what we hear), state (low or recovered), mos, loss, jitter_ms, delay_ms of the last 5 s |
+| one_way | media | direction (in: we hear nothing; out: the caller gets nothing), state (begun or ended), cause |
+| call.ended | media | reason, duration_ms, rtp (packets, lost, jitter_ms both ways, mos_in, mos_out, mos_worst, bursts, one_way) |
 | recording | jobs | path, format, seconds |
 """
 

@@ -278,7 +278,7 @@ def live_through(bench: Bench, number: int) -> None:
     bench.reply(1, ms=40, last=False, call_id=call_id)
     bench.tick()
     bench.do(close(call_id, f"close-{number}"))
-    bench.engine.rtcp_out()
+    bench.engine.rtcp_out(0)
     bench.tape.finished.clear()
     bench.effects.clear()
 

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mediaworker.core.effects import Count, Holding, Observe
 from mediaworker.core.engine import Engine
+from mediaworker.core.legs import OneWay
 from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io import pages
 from mediaworker.io.figures import OTHER_TENANTS, TENANTS_MAX, Figures, TickFigures, histogram_samples
@@ -49,6 +50,8 @@ def engine_snapshot(*jitter_ms: float, totals: dict[str, int] | None = None) -> 
         rows=np.arange(10, 10 + count), packets_in=np.full(count, 50), packets_out=np.full(count, 49),
         jitter_in_ms=np.array(jitter_ms), loss_in=np.zeros(count), jitter_out_ms=unknown, loss_out=unknown,
         rtt_ms=unknown, depth_frames=np.zeros(count, np.int64), totals=totals or {}, rejected={"ssrc": 3},
+        buffer_ms=np.full(count, 40.0), burst_ratio=np.ones(count), discard_in=np.zeros(count), mos_in=unknown.copy(),
+        mos_out=unknown.copy(), one_way=np.zeros(count, np.int64),
     )  # fmt: skip
 
 
@@ -98,6 +101,22 @@ def test_the_worst_calls_come_first_and_only_so_many() -> None:
     figures.take(TickFigures(engine_snapshot(1.0, 9.0, 5.0), 0, 0))
     calls = {row: holding(f"c{row}", row) for row in (10, 11, 12)}
     assert [row.call_id for row in figures.snapshot("", calls, 0).calls] == ["c11", "c12"]
+
+
+def test_a_one_way_call_is_worse_than_a_bad_one_and_a_bad_one_than_a_jittery_one() -> None:
+    figures, metrics = make()
+    engine = engine_snapshot(9.0, 1.0, 2.0, 3.0)
+    engine.mos_out[1], engine.mos_in[2] = 2.0, 3.0
+    engine.one_way[3] = int(OneWay.NO_PACKETS)
+    engine.one_way_begun, engine.rtcp = {("in", "no_packets"): 4}, {("out", "xr"): 7}
+    figures.take(TickFigures(engine, 0, 0))
+    calls = figures.snapshot("", {row: holding(f"c{row}", row) for row in range(10, 14)}, 0).calls
+    assert [row.call_id for row in calls] == ["c13", "c11", "c12", "c10"]
+    assert [(row.one_way_in, row.one_way_out) for row in calls[:2]] == [(1, 0), (0, 0)]
+    assert value(metrics, "voicefarm_rtp_one_way", direction="in") == 1
+    assert value(metrics, "voicefarm_rtp_one_way", direction="out") == 0
+    assert value(metrics, "voicefarm_rtp_one_way_begun_total", direction="in", cause="no_packets") == 4
+    assert value(metrics, "voicefarm_rtcp_packets_total", direction="out", kind="xr") == 7
 
 
 def test_a_row_without_a_call_has_no_series() -> None:
@@ -165,7 +184,9 @@ def test_figures_that_are_not_known_are_left_out() -> None:
 
 
 def test_every_per_call_family_can_be_shown() -> None:
-    row = pages.CallRow("c", "t", "r", "PCMU", "echo", 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 4.0, 4.0, 0.5)
+    row = pages.CallRow(
+        "c", "t", "r", "PCMU", "echo", 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 4.0, 4.0, 0.5, 0.1, 1.0, 0.04, 1, 0
+    )
     assert {name for name, _, _ in pages.call_samples(row)} == {family.name for family in CALL_FAMILIES}
 
 
