@@ -1,41 +1,83 @@
 """What legs send that do not fit the array of plain packets: other codecs, other packet times, comfort noise, SRTP.
 
 A leg's 20 ms of each tick are cut or gathered into packets of its ptime (RFC 3551 section 4.2 lets it be any multiple
-of a frame; ours are 10 to 60 ms), counted in halves of a tick, so that every packet has the timestamp of its first
-sample. Must not touch plain rows: a tick without loose rows costs one test.
+of a frame; ours are 10 to 60 ms), each with the timestamp of its first sample. Must not touch plain rows: a tick
+without loose rows costs one test.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+from mediaworker.core.codecs import Codec
+from mediaworker.core.comfort import Silence
 from mediaworker.core.rows import Rows
 from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
-from shared.units import TICK_MS
+from shared.units import FRAME_SAMPLES, TICK_MS, WIDE_FRAME_SAMPLES
 
-PIECE_MS: Final = TICK_MS // 2
-"""The shortest packet; every other is so many of it."""
-PIECES: Final = 2
-"""Of one tick."""
-G711_OCTETS: Final = 80
-"""Of one piece."""
+Frame = npt.NDArray[Any]
+"""Samples of a coded leg, octets of a G.711 leg."""
+
+
+def _octets(frame: Frame) -> bytes:
+    """G.711 comes coded from the array."""
+    return frame.tobytes()
 
 
 class _Packer:
-    """G.711 octets of one row, cut into packets."""
+    """One row's audio on its way into packets."""
 
-    __slots__ = ("_pieces", "pending")
+    __slots__ = (
+        "_encode",
+        "_pending",
+        "_size",
+        "_ticks_per_unit",
+        "comfort_type",
+        "due",
+        "resting",
+        "silence",
+    )
 
-    def __init__(self, ptime_ms: int) -> None:
-        self._pieces = max(1, ptime_ms // PIECE_MS)
-        self.pending = b""
+    def __init__(self, wanted: MediaFormat, codec: Codec | None) -> None:
+        frame = WIDE_FRAME_SAMPLES if codec and codec.wide else FRAME_SAMPLES
+        clock = codec.clock if codec else FRAME_SAMPLES
+        self._encode: Callable[[Frame], bytes] = codec.encoder(wanted).encode if codec else _octets
+        self._size = frame * wanted.ptime_ms // TICK_MS
+        self._pending: Frame = np.zeros(0, np.int16 if codec else np.uint8)
+        self._ticks_per_unit: Final = (clock, frame)
+        self.comfort_type = wanted.comfort_noise_payload_type
+        self.silence = None if self.comfort_type is None else Silence()
+        self.due = -1
+        """RTP time of the next 20 ms if nothing comes between."""
+        self.resting = False
+        """The last packet was not sent: the next one begins a talkspurt."""
 
-    def add(self, octets: bytes) -> list[bytes]:
-        """The packets that are full with these 20 ms."""
-        data = self.pending + octets
-        size = self._pieces * G711_OCTETS
-        full = len(data) // size * size
-        self.pending = data[full:]
-        return [data[start : start + size] for start in range(0, full, size)]
+    def at(self, time: int) -> None:
+        """These 20 ms have the RTP time `time`; what waits for its packet is void when they do not follow it."""
+        clock, _ = self._ticks_per_unit
+        if time != self.due:
+            self._pending = self._pending[:0]
+        self.due = (time + clock) & 0xFFFF_FFFF
+
+    @property
+    def empty(self) -> bool:
+        return len(self._pending) == 0
+
+    def add(self, frame: Frame, time: int) -> list[tuple[int, bytes]]:
+        """The packets that are full with this frame: RTP time and payload."""
+        clock, per_frame = self._ticks_per_unit
+        time -= len(self._pending) * clock // per_frame
+        data = np.concatenate([self._pending, frame]) if len(self._pending) else frame
+        step = self._size * clock // per_frame
+        full = len(data) // self._size
+        self._pending = data[full * self._size :].copy()
+        return [
+            (time + index * step, self._encode(data[index * self._size : (index + 1) * self._size]))
+            for index in range(full)
+        ]
 
 
 class LooseLegs:
@@ -46,12 +88,13 @@ class LooseLegs:
         self._transmitter = transmitter
         self._packers: dict[int, _Packer] = {}
 
-    def set_format(self, row: int, wanted: MediaFormat) -> None:
-        """From the next tick on; the caller says `changed` to the transmitter."""
+    def set_format(self, row: int, wanted: MediaFormat, codec: Codec | None) -> None:
+        """A fresh coder from the next tick on; the caller says `changed` to the transmitter."""
         self._packers.pop(row, None)
-        self._rows.loose[row] = wanted.ptime_ms != TICK_MS
-        if self._rows.loose[row]:
-            self._packers[row] = _Packer(wanted.ptime_ms)
+        own = codec is not None or wanted.ptime_ms != TICK_MS or wanted.comfort_noise_payload_type is not None
+        self._rows.loose[row] = own
+        if own:
+            self._packers[row] = _Packer(wanted, codec)
 
     def close(self, row: int) -> None:
         self._packers.pop(row, None)
@@ -62,12 +105,32 @@ class LooseLegs:
         for row in transmitter.loose_rows[phase]:
             packer = self._packers.get(row)
             if packer is None:
-                transmitter.write(row, transmitter.payload(row))
+                transmitter.write(row, transmitter.octets(row).tobytes())
             else:
                 self._pack(row, packer)
 
     def _pack(self, row: int, packer: _Packer) -> None:
-        time = int(self._rows.out_time[row]) - len(packer.pending)
-        for payload in packer.add(self._transmitter.payload(row)):
-            self._transmitter.write(row, payload, timestamp=time)
-            time += len(payload)
+        rows, transmitter = self._rows, self._transmitter
+        time = int(rows.out_time[row])
+        packer.at(time)
+        if packer.silence and self._rests(row, packer, packer.silence):
+            return
+        frame: Frame
+        if not rows.coded[row]:
+            frame = transmitter.octets(row)
+        else:
+            frame = rows.sent_wide[row] if rows.wide[row] else rows.sent_pcm[row]
+        for when, payload in packer.add(frame, time):
+            if payload:
+                transmitter.write(row, payload, timestamp=when, marker=packer.resting)
+            packer.resting = not payload
+
+    def _rests(self, row: int, packer: _Packer, silence: Silence) -> bool:
+        """Whether comfort noise stands for this tick's audio; a packet that is begun is filled first."""
+        noise = silence.step(self._rows.sent_pcm[row])
+        if noise is None or not packer.empty:
+            return False
+        if noise:
+            self._transmitter.write(row, noise, payload_type=packer.comfort_type)
+        packer.resting = True
+        return True

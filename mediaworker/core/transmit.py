@@ -162,7 +162,7 @@ class Transmitter:
         """
         rows = self._rows
         if payload_type is None:
-            payload_type = int(rows.first_word[row]) >> 8
+            payload_type = int(rows.first_word[row]) >> 8 & 0x7F
             if row in self._to_mark:
                 self._to_mark.remove(row)
                 marker = True
@@ -172,6 +172,8 @@ class Transmitter:
         data = _HEADER.pack(FIRST_OCTET, second, seq, time, int(rows.out_ssrc[row])) + payload
         if self._sealed[row]:
             data = self._seals[row](data)
+            if not data:
+                return
         rows.out_seq[row] = (seq + 1) & 0xFFFF
         rows.packets_out[row] += 1
         rows.loose_packets[row] += 1
@@ -183,10 +185,9 @@ class Transmitter:
         loose, self._loose = self._loose, []
         return loose
 
-    def payload(self, row: int) -> bytes:
+    def octets(self, row: int) -> Octets:
         """The G.711 octets of this tick, for rows that send them as loose packets."""
-        octets: bytes = self._payload[row].tobytes()
-        return octets
+        return self._payload[row]
 
     def sounding(self, row: int) -> bool:
         """Whether something is played to the row in this tick."""

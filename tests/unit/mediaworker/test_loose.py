@@ -23,7 +23,7 @@ class Bench:
             self.rows.started[row] = self.rows.sends[row] = True
             self.transmitter.open(row, 0)
         self.rows.first_word[0] = 0x80 | self.format.payload_type << 8
-        self.loose.set_format(0, self.format)
+        self.loose.set_format(0, self.format, None)
         self.transmitter.changed(0)
         self.said = 0
 
@@ -77,7 +77,7 @@ def test_a_row_that_was_closed_leaves_nothing_behind():
     bench = Bench(ptime_ms=40)
     bench.tick()
     bench.loose.close(0)
-    bench.loose.set_format(0, bench.format)
+    bench.loose.set_format(0, bench.format, None)
     assert len(bench.tick()) == 0
     (packet,) = bench.tick()
     assert packet[12] == MU_LAW.encoder[160]

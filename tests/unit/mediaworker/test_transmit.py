@@ -166,7 +166,7 @@ def test_every_packet_of_a_sealed_row_goes_through_its_seal():
     transmitter.seal(0, lambda packet: packet[:12] + b"sealed")
     assert transmitter.sending(0).tolist() == [1, 2]
     assert transmitter.loose_rows == [[0]]
-    transmitter.write(0, transmitter.payload(0))
+    transmitter.write(0, transmitter.octets(0).tobytes())
     transmitter.write(1, b"open")
     assert [packet.data[12:] for packet in transmitter.take_loose()] == [b"sealed", b"open"]
     assert int(rows.loose_octets[0]) == 160, "what SRTP adds is no payload"
