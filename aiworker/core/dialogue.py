@@ -192,11 +192,16 @@ class Dialogue:
         self._do(Input.DIGITS)
 
     def _on_update(self, event: DialogueUpdate) -> None:
-        """Another TTS worker: it gets what was not played. Another STT worker is the media worker's concern."""
+        """Another TTS worker: it gets what was not played. Another STT worker is the media worker's concern. Another rate
+        counts from the next sentence on.
+        """
+        if event.rate_hz and event.epoch == self._attach.epoch:
+            self._attach = _with(self._attach, rate_hz=event.rate_hz)
         if event.epoch <= self._attach.epoch:
             return
         moved = event.ai.tts != self._attach.ai.tts
-        self._attach = _with(self._attach, event)
+        rate_hz = event.rate_hz or self._attach.rate_hz
+        self._attach = _with(self._attach, epoch=event.epoch, ai=event.ai, rate_hz=rate_hz)
         if moved:
             self._say_again()
 
@@ -386,7 +391,8 @@ class Dialogue:
             attach.ai.tts,
             Speak(
                 call_id=self.call_id, epoch=attach.epoch, turn=self._reply.turn, segment=segment, text=text,
-                media=self.media, voice=self.agent.voice, language=self.agent.language, times=times,
+                media=self.media, rate_hz=attach.rate_hz, voice=self.agent.voice, language=self.agent.language,
+                times=times,
             ),
         )  # fmt: skip
 
@@ -485,6 +491,6 @@ class Dialogue:
         reply.begin(rest, hangup=found.hangup)
 
 
-def _with(attach: DialogueAttach, update: DialogueUpdate) -> DialogueAttach:
+def _with(attach: DialogueAttach, **changes: Any) -> DialogueAttach:
     fields = {name: getattr(attach, name) for name in attach.__struct_fields__}
-    return DialogueAttach(**(fields | {"epoch": update.epoch, "ai": update.ai}))
+    return DialogueAttach(**(fields | changes))

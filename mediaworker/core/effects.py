@@ -139,22 +139,22 @@ Command = Message | LiveWorkers | Assigned | Forgotten | Drain | EndAll
 
 
 class Effects:
-    """Gathers effects until the shell takes them; utterance frames of one tick become one message per worker."""
+    """Gathers effects until the shell takes them; utterance frames of one tick become one message per worker and rate."""
 
     def __init__(self) -> None:
         self._items: list[Effect] = []
-        self._frames: dict[str, list[UtteranceFrame]] = {}
+        self._frames: dict[tuple[str, int], list[UtteranceFrame]] = {}
 
     def add(self, effect: Effect) -> None:
         self._items.append(effect)
 
-    def utterance(self, worker_id: str, frame: UtteranceFrame) -> None:
-        self._frames.setdefault(worker_id, []).append(frame)
+    def utterance(self, worker_id: str, frame: UtteranceFrame, rate_hz: int = NARROWBAND_HZ) -> None:
+        self._frames.setdefault((worker_id, rate_hz), []).append(frame)
 
     def take(self) -> list[Effect]:
         """Everything gathered since the last time, in order, audio last."""
-        for worker_id, frames in self._frames.items():
-            self._items.append(SendAudio(worker_id, PcmToStt(rate_hz=NARROWBAND_HZ, frames=frames)))
+        for (worker_id, rate_hz), frames in self._frames.items():
+            self._items.append(SendAudio(worker_id, PcmToStt(rate_hz=rate_hz, frames=frames)))
         self._frames = {}
         items, self._items = self._items, []
         return items

@@ -11,22 +11,23 @@ from typing import NamedTuple
 import numpy as np
 
 from mediaworker.core.legs import Samples
+from mediaworker.core.rates import AtRate, as_narrow
 from shared.contracts import ReplyFrame
 from shared.units import NARROWBAND_HZ, NS_PER_MS
 
-MAX_WAITING_SAMPLES = 60 * NARROWBAND_HZ
+MAX_WAITING_S = 60
 """Ahead of the engine's own ring. The LLM worker keeps two sentences ahead, so this is a backstop (I6)."""
 
 MAX_SEGMENTS = 256
 """Sentences of one reply."""
 
-MAX_GAP_SAMPLES = NARROWBAND_HZ
+MAX_GAP_S = 1
 STALL_NS = 1_500 * NS_PER_MS
 """A sentence that does not come while a later one waits is passed over after this."""
 
 
 class Piece(NamedTuple):
-    """Audio that may be queued in the engine now."""
+    """Audio that may be queued in the engine now, at the leg's rate."""
 
     segment: int
     pcm: Samples
@@ -34,23 +35,30 @@ class Piece(NamedTuple):
 
 
 class _Segment:
-    __slots__ = ("complete", "pieces", "received")
+    __slots__ = ("complete", "pieces", "received", "source_hz", "stream")
 
-    def __init__(self) -> None:
+    def __init__(self, source_hz: int, rate_hz: int) -> None:
+        self.source_hz = source_hz
+        """At which TTS sends this sentence; `received` counts so."""
+        self.stream = AtRate(rate_hz)
         self.pieces: deque[Samples] = deque()
         self.received = 0
         self.complete = False
 
 
 class Reply:
-    """Audio of one turn. `add` takes what TTS sends, `next_piece` and `took` hand it to the engine in order."""
+    """Audio of one turn. `add` takes what TTS sends, `next_piece` and `took` hand it to the engine in order.
+
+    TTS speaks at the leg's rate; where it does not (yet), because the codec has changed, the sentence is converted.
+    """
 
     __slots__ = (
-        "_arrived_ns", "_current", "_lengths", "_played", "_segments", "_total", "_waiting", "gaps", "hangup", "turn",
+        "_arrived_ns", "_current", "_lengths", "_played", "_segments", "_total", "_waiting", "gaps", "hangup", "rate_hz", "turn",
     )  # fmt: skip
 
-    def __init__(self, turn: int) -> None:
+    def __init__(self, turn: int, rate_hz: int = NARROWBAND_HZ) -> None:
         self.turn = turn
+        self.rate_hz = rate_hz
         self.hangup = False
         self.gaps = 0
         self._segments: dict[int, _Segment] = {}
@@ -65,24 +73,38 @@ class Reply:
     def waiting_samples(self) -> int:
         return self._waiting
 
-    def add(self, frame: ReplyFrame, now_ns: int) -> bool:
-        """Joins a frame to its sentence; False when it was refused: out of bounds, or its sentence is over."""
+    def add(self, frame: ReplyFrame, now_ns: int, source_hz: int = NARROWBAND_HZ) -> bool:
+        """Joins a frame to its sentence; False when it was refused: out of bounds, at another rate than the sentence began
+        at, or its sentence is over.
+        """
         if not self._current <= frame.segment < MAX_SEGMENTS or frame.offset < 0:
             return False
-        segment = self._segments.setdefault(frame.segment, _Segment())
+        segment = self._segments.get(frame.segment) or _Segment(source_hz, self.rate_hz)
         pcm = np.frombuffer(frame.pcm, dtype="<i2", count=len(frame.pcm) // 2).astype(np.int16, copy=False)
-        if segment.complete or self._waiting + len(pcm) > MAX_WAITING_SAMPLES:
+        if segment.complete or segment.source_hz != source_hz or self._is_full(len(pcm), source_hz):
             return False
+        self._segments[frame.segment] = segment
         self._arrived_ns = now_ns
         self._join(segment, frame.offset, pcm)
         segment.complete = frame.last
         if frame.last:
-            self._lengths[frame.segment] = segment.received
+            self._lengths[frame.segment] = as_narrow(segment.received, source_hz)
         return True
 
     def length(self, segment: int) -> int:
-        """Samples of a sentence in all, 0 while its end is not known."""
+        """Samples of a sentence in all, at 8 kHz; 0 while its end is not known."""
         return self._lengths.get(segment, 0)
+
+    def retune(self, rate_hz: int) -> None:
+        """The leg's rate has changed: what waits is converted, what comes will be."""
+        if rate_hz == self.rate_hz:
+            return
+        for segment in self._segments.values():
+            before = AtRate(rate_hz)
+            segment.pieces = deque(before.feed(piece, self.rate_hz) for piece in segment.pieces)
+            segment.stream = AtRate(rate_hz)
+        self.rate_hz = rate_hz
+        self._waiting = sum(len(piece) for segment in self._segments.values() for piece in segment.pieces)
 
     def end(self, segments: int, *, hangup: bool) -> None:
         """The reply has this many sentences."""
@@ -135,7 +157,7 @@ class Reply:
 
     def _join(self, segment: _Segment, offset: int, pcm: Samples) -> None:
         if offset > segment.received:
-            missing = np.zeros(min(offset - segment.received, MAX_GAP_SAMPLES), np.int16)
+            missing = np.zeros(min(offset - segment.received, MAX_GAP_S * segment.source_hz), np.int16)
             self._push(segment, missing)
             segment.received = offset
             self.gaps += 1
@@ -145,8 +167,12 @@ class Reply:
 
     def _push(self, segment: _Segment, pcm: Samples) -> None:
         if len(pcm):
+            pcm = segment.stream.feed(pcm, segment.source_hz)
             segment.pieces.append(pcm)
             self._waiting += len(pcm)
+
+    def _is_full(self, samples: int, source_hz: int) -> bool:
+        return self._waiting + samples * self.rate_hz // source_hz > MAX_WAITING_S * self.rate_hz
 
     def _begin(self, number: int) -> None:
         for passed in [n for n in self._segments if n < number]:

@@ -1,24 +1,32 @@
 """What the caller is saying: the current utterance as frames for an STT worker, kept so that another can have it again.
 
+An utterance has the rate of its leg when it began, 8 or 16 kHz, to its end.
+
 One `Utterance` per call that listens. It is bounded by the longest utterance the engine lets through (I6) and forgets
 what was said once it is aborted or the next one starts. It must not know workers or epochs beyond passing them on.
 """
 
+from mediaworker.core.legs import Samples
+from mediaworker.core.rates import AtRate
 from shared.contracts import Mark, UtteranceFrame
-from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, ms_to_samples
+from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, ms_to_samples, samples_to_ms
 
-_SLACK_SAMPLES = NARROWBAND_HZ
+_SLACK_MS = 1_000
 """Above the engine's own limit: the frames between its decision and the end mark."""
 
 
 class Utterance:
     """The newest utterance of one call; `turn` -1 before the first."""
 
-    __slots__ = ("_bound", "_call_id", "_pcm", "_silence_ms", "dropped", "ended_ns", "mark", "turn")
+    __slots__ = (
+        "_bound", "_bound_ms", "_call_id", "_pcm", "_silence_ms", "_stream", "dropped", "ended_ns", "mark", "turn",
+    )  # fmt: skip
 
     def __init__(self, call_id: str, max_ms: int, pre_roll_ms: int) -> None:
         self._call_id = call_id
-        self._bound = (ms_to_samples(max_ms + pre_roll_ms) + _SLACK_SAMPLES) * BYTES_PER_SAMPLE
+        self._bound_ms = max_ms + pre_roll_ms + _SLACK_MS
+        self._bound = 0
+        self._stream = AtRate(NARROWBAND_HZ)
         self._pcm = bytearray()
         self._silence_ms = 0
         self.turn = -1
@@ -34,21 +42,36 @@ class Utterance:
         return self.mark not in {Mark.END, Mark.ABORT}
 
     @property
+    def rate_hz(self) -> int:
+        return self._stream.rate_hz
+
+    @property
     def samples(self) -> int:
         return len(self._pcm) // BYTES_PER_SAMPLE
+
+    @property
+    def ms(self) -> int:
+        """How long it is."""
+        return round(samples_to_ms(self.samples, self.rate_hz))
 
     @property
     def pcm(self) -> bytes:
         return bytes(self._pcm)
 
-    def start(self, epoch: int, turn: int, pcm: bytes) -> UtteranceFrame:
+    def start(self, epoch: int, turn: int, pcm: bytes, rate_hz: int = NARROWBAND_HZ) -> UtteranceFrame:
         """Begins an utterance with its pre-roll; what was kept of the one before is gone."""
         self._pcm = bytearray(pcm)
+        self._stream = AtRate(rate_hz)
+        self._bound = ms_to_samples(self._bound_ms, rate_hz) * BYTES_PER_SAMPLE
         self.turn, self.mark, self.ended_ns, self._silence_ms = turn, Mark.START, -1, 0
         return UtteranceFrame(self._call_id, epoch, turn, 0, Mark.START, pcm)
 
+    def listen(self, epoch: int, samples: Samples, rate_hz: int) -> UtteranceFrame | None:
+        """`audio` of a leg that may have changed its rate since the utterance began."""
+        return self.audio(epoch, self._stream.feed(samples, rate_hz).tobytes()) if self.is_open else None
+
     def audio(self, epoch: int, pcm: bytes) -> UtteranceFrame | None:
-        """One more frame, or None where there is no open utterance or it is full."""
+        """Some more audio at `rate_hz`, or None where there is no open utterance or it is full."""
         if not self.is_open:
             return None
         if len(self._pcm) + len(pcm) > self._bound:

@@ -140,15 +140,21 @@ class DialogueAttach(Message, tag="llm.attach", frozen=True, kw_only=True):
     turn_settings: TurnSettings = TurnSettings()
     resumed: bool = False
     metadata: dict[str, str] = {}
+    rate_hz: int = 8_000
+    """Of the speech to be sent to the media worker: the leg's own, 8,000 or 16,000."""
 
 
 @contract
 class DialogueUpdate(Message, tag="llm.update", frozen=True, kw_only=True):
-    """Media -> LLM: a TTS or STT worker was replaced; send again what of this turn was not played."""
+    """Media -> LLM: a TTS or STT worker was replaced (send again what of this turn was not played), or, under the same
+    epoch, the leg's codec.
+    """
 
     call_id: str
     epoch: int
     ai: AiWorkers
+    rate_hz: int = 0
+    """As in DialogueAttach; 0: as before."""
 
 
 @contract
@@ -169,9 +175,9 @@ class SpeechStarted(Message, tag="media.speech_started", frozen=True, kw_only=Tr
     heard_segment: int = -1
     """Segment that was playing, -1 when none was."""
     heard_samples: int = 0
-    """Samples of that segment that left the socket."""
+    """Samples of that segment that left the socket, counted at 8 kHz whatever it was played at."""
     heard_of_samples: int = 0
-    """Samples that segment has in all, 0 when its end was not known yet."""
+    """Samples that segment has in all, at 8 kHz; 0 when its end was not known yet."""
 
 
 @contract
@@ -182,6 +188,7 @@ class SegmentPlayed(Message, tag="media.segment_played", frozen=True, kw_only=Tr
     turn: int
     segment: int
     samples: int
+    """At 8 kHz, whatever it was played at."""
 
 
 @contract

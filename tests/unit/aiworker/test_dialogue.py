@@ -557,3 +557,36 @@ def test_transcript_of_another_worker_counts_whatever_its_epoch() -> None:
     driver = Driver(epoch=7)
     driver.event(Transcript(call_id="c1", epoch=1, turn=1, kind="final", text="hello"))
     assert driver.asked()[-1] == ("user", "hello")
+
+
+# --- the rate of the leg
+
+
+def test_sentences_are_asked_for_at_the_rate_of_the_leg():
+    driver = Driver(rate_hz=16_000)
+    assert {speak.rate_hz for speak in driver.sent(Speak)} == {16_000}
+
+
+def test_leg_without_a_word_about_its_rate_is_narrowband():
+    driver = Driver()
+    assert {speak.rate_hz for speak in driver.sent(Speak)} == {8_000}
+
+
+def test_another_codec_counts_from_the_next_sentence_on_and_says_nothing_again():
+    driver = Driver()
+    before = len(driver.sent(Speak))
+    driver.event(DialogueUpdate(call_id="c1", epoch=1, ai=WORKERS, rate_hz=16_000))
+    assert len(driver.sent(Speak)) == before
+    moved = AiWorkers(stt="stt-0", llm="llm-0", tts="tts-9")
+    driver.event(
+        DialogueUpdate(call_id="c1", epoch=2, ai=moved)
+    )  # a media worker that does not know of rates
+    assert driver.sent(Speak)[-1].rate_hz == 16_000
+    driver.event(DialogueUpdate(call_id="c1", epoch=1, ai=WORKERS, rate_hz=8_000))  # late
+    driver.event(DialogueUpdate(call_id="c1", epoch=3, ai=WORKERS, rate_hz=16_000))
+    assert driver.sent(Speak)[-1].rate_hz == 16_000
+
+
+def test_takeover_speaks_at_the_rate_of_the_leg():
+    driver = Driver(rebuilt=Rebuilt(), rate_hz=16_000, resumed=True)
+    assert {speak.rate_hz for speak in driver.sent(Speak)} == {16_000}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaworker.core.reply import MAX_GAP_SAMPLES, MAX_SEGMENTS, MAX_WAITING_SAMPLES, STALL_NS, Reply
+from mediaworker.core.reply import MAX_GAP_S, MAX_SEGMENTS, MAX_WAITING_S, STALL_NS, Reply
 from shared.contracts import ReplyFrame
 
 pytestmark = pytest.mark.unit
@@ -75,7 +75,7 @@ def test_a_gap_is_filled_with_silence_and_counted() -> None:
 def test_a_gap_is_not_filled_without_end() -> None:
     reply = Reply(1)
     reply.add(ReplyFrame("c", 1, 0, 10_000_000, SPOKEN[:10].tobytes()), 0)
-    assert reply.waiting_samples == MAX_GAP_SAMPLES + 10
+    assert reply.waiting_samples == 8_000 * MAX_GAP_S + 10
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_gap_is_not_filled_without_end() -> None:
         ReplyFrame("c", 1, -1, 0, b"\0\0"),
         ReplyFrame("c", 1, MAX_SEGMENTS, 0, b"\0\0"),
         ReplyFrame("c", 1, 0, -5, b"\0\0"),
-        ReplyFrame("c", 1, 0, 0, bytes(2 * MAX_WAITING_SAMPLES + 2)),
+        ReplyFrame("c", 1, 0, 0, bytes(16_000 * MAX_WAITING_S + 2)),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(bad: ReplyFrame) -> None:
@@ -158,3 +158,42 @@ def test_nothing_is_passed_over_where_nothing_waits() -> None:
     reply = Reply(1)
     reply.add(frame(0, 0, 10), 0)
     assert not reply.pass_over(10 * STALL_NS)
+
+
+def test_sentence_at_the_rate_of_a_wideband_leg_is_taken_as_it_is() -> None:
+    reply = Reply(1, 16_000)
+    assert reply.add(frame(0, 0, 320), 0, 16_000)
+    assert reply.add(frame(0, 320, 640, ends=True), 0, 16_000)
+    assert joined(take_all(reply), 0) == SPOKEN[:640].tolist()
+    assert reply.length(0) == 320  # counted at 8 kHz
+
+
+@pytest.mark.parametrize(("leg_hz", "speech_hz"), [(16_000, 8_000), (8_000, 16_000)])
+def test_speech_at_another_rate_than_the_leg_is_converted(leg_hz: int, speech_hz: int) -> None:
+    reply = Reply(1, leg_hz)
+    size = speech_hz // 50
+    assert reply.add(frame(0, 0, size), 0, speech_hz)
+    assert reply.add(frame(0, size, 3 * size), 0, speech_hz)
+    assert reply.add(frame(0, size, 3 * size, ends=True), 0, speech_hz)  # a repetition
+    assert reply.waiting_samples == 3 * leg_hz // 50
+    assert len(joined(take_all(reply), 0)) == 3 * leg_hz // 50
+    assert reply.length(0) == 480
+
+
+def test_sentence_does_not_change_its_rate_in_the_middle() -> None:
+    reply = Reply(1, 16_000)
+    assert reply.add(frame(0, 0, 160), 0, 8_000)
+    assert not reply.add(frame(0, 160, 320), 0, 16_000)
+    assert reply.add(frame(1, 0, 320), 0, 16_000)
+
+
+def test_what_waits_is_converted_when_the_leg_changes_its_rate() -> None:
+    reply = Reply(1, 16_000)
+    reply.add(frame(0, 0, 320), 0, 16_000)
+    reply.retune(8_000)
+    assert reply.waiting_samples == 160
+    reply.add(frame(0, 320, 640, ends=True), 0, 16_000)
+    assert len(joined(take_all(reply), 0)) == 320
+    assert reply.waiting_samples == 0
+    reply.retune(8_000)
+    assert reply.length(0) == 320
