@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mediaworker.core.address import address_key, network
 from mediaworker.core.coded import CodedLegs
 from mediaworker.core.delay import DelayTarget
-from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.dtmf.keys import Keys
 from mediaworker.core.formats import Formats
 from mediaworker.core.g711 import Octets
 from mediaworker.core.intake import Intake
@@ -70,19 +70,20 @@ class Engine:
         self.send_errors = 0
         self.rows = Rows(capacity, phases)
         self._ring = JitterRing(self.rows)
-        self._dtmf = DtmfReceiver()
+        self._transmitter = Transmitter(self.rows, random)
+        self.keys = Keys(self.rows, self._transmitter)
+        """Key presses, in and out."""
         self._coded = CodedLegs(self.rows, self.rejected)
         latch = source_policy == "latch"
         delay = DelayTarget(self.rows, jitter_max_ms * NS_PER_MS)
         intake = Intake(self.rows, self._ring, delay, self._coded, self.rejected)
-        self._receiver = Receiver(self.rows, intake, self._dtmf, self.rejected, latch=latch)
+        self._receiver = Receiver(self.rows, intake, self.keys.receiver, self.rejected, latch=latch)
         self._sound = CallerSound(self.rows, self._ring, delay, self._coded)
         self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
         self._playout = Playout(self.rows.count, capacity, pool_chunks)
-        self._transmitter = Transmitter(self.rows, random)
         self._loose = LooseLegs(self.rows, self._transmitter)
         self._formats = Formats(self.rows, self._transmitter, self._loose, self._coded)
-        self._output = Output(self.rows, self._playout, self._transmitter)
+        self._output = Output(self.rows, self._playout, self._transmitter, self.keys.sender)
         self._reports = Reports(self.rows, self.rejected, random, srtp=self._receiver.srtp, extended=rtcp_xr)
         self._room_phase: Counter[tuple[int, int]] = Counter()
         self._watch = Watch(
@@ -120,8 +121,10 @@ class Engine:
         rows.detect[row] = setup.detect_speech
         rows.room[row] = setup.room
         self._receiver.open(row, networks)
-        self._moved.add(row)
+        if rows.source[row]:
+            self._moved.add(row)
         self._reports.aim(row, reports_to, mux=mux)
+        self.keys.open(row, setup.inband_dtmf)
         self._set_format(row, setup.format)
         self._transmitter.open(row, setup.format.payload_type)
         self._transmitter.to[row, 0] = negotiated
@@ -190,7 +193,7 @@ class Engine:
         rows.give(row)
         rows.room[row] = -1
         self._receiver.close(row)
-        self._dtmf.forget(row)
+        self.keys.close(row)
         self._playout.forget(row)
         self._output.forget(row)
         self._moved.discard(row)
@@ -203,6 +206,7 @@ class Engine:
     def _set_format(self, row: int, wanted: MediaFormat) -> None:
         if self._formats.set(row, wanted):
             self._ring.clear(row)
+        self.keys.set_format(row, wanted)
         self._playout.set_wide(row, wide=bool(self.rows.wide[row]))
         set_codec(self.rows, row, wanted.codec)
 
@@ -222,6 +226,7 @@ class Engine:
         self._transmitter.changed(phase)
         self._output.changed(phase)
         self._gate.changed(phase)
+        self.keys.changed(phase)
 
     # --- what is said to a leg
 
@@ -283,6 +288,9 @@ class Engine:
             self._receiver.receive(rows, packets, lengths, sources, arrivals)
             if self._receiver.pinned:
                 self._follow_sources()
+            if self._receiver.reports:
+                for report in self._receiver.take_reports():
+                    self._reports.receive(*report)
 
     def receive_rtcp(self, row: int, data: bytes, source: int, arrived_ns: int) -> None:
         self._reports.receive(row, data, source, arrived_ns)
@@ -321,10 +329,15 @@ class Engine:
         span = self.rows.span(phase)
         self._sound.play(phase, span, now_ns)
         result.own_time = self._sound.own_time
+        if self.keys.listened[phase].size:
+            self.keys.listen(phase, result.own_time)
         result.speech, result.utterance_rows = self._gate.step(phase, result.own_time)
-        result.dtmf = self._dtmf.take(now_ns) if phase == 0 or not self.rows.live[0] else []
+        result.dtmf = self.keys.take(now_ns) if phase == 0 or not self.rows.live[0] else []
+        if self.keys.sender:
+            self.keys.send(phase, now_ns)
         result.playout = self._output.compose(phase, span, now_ns)
         result.record_rows = self._output.record_rows(phase)
+        result.record_wide = self._output.record_wide(phase)
         if self._transmitter.loose_rows[phase]:
             self._loose.send(phase)
         self._transmitter.stamp(phase, span)

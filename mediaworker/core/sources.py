@@ -33,7 +33,17 @@ class Sources:
         self._networks: dict[int, tuple[Network, ...]] = {}
 
     def open(self, row: int, networks: tuple[Network, ...]) -> None:
+        """After `rows.negotiated` is set."""
         self._networks[row] = networks
+        self.expect(row)
+
+    def expect(self, row: int) -> None:
+        """A leg is new, or the signalling moved it: nothing is pinned. Where only one address is allowed that is the source
+        already, so that the kernel keeps strangers out from the first packet on.
+        """
+        rows = self._rows
+        rows.source[row] = 0 if self._networks.get(row) else rows.negotiated[row]
+        rows.pinned[row] = False
 
     def close(self, row: int) -> None:
         self._networks.pop(row, None)
@@ -83,8 +93,7 @@ class Sources:
             return []
         rows = self._rows
         held = rows.opened[span] & rows.pinned[span] & (rows.source[span] != 0)
-        gone: list[int] = (
-            np.flatnonzero(held & (now_ns - rows.arrived_ns[span] > LATCH_NS)) + span.start
-        ).tolist()
+        silent = np.flatnonzero(held & (now_ns - rows.arrived_ns[span] > LATCH_NS)) + span.start
+        gone = [row for row in silent.tolist() if self._networks.get(row)]
         rows.source[gone] = 0
         return gone

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mediaworker.core.address import Network
 from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.receive import Receiver
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.property
 
 LEGS = 3
 ADDRESSES = [0x0100_0000_0000_0002 + (number << 40) for number in range(4)]
+NETWORKS = [(), *[(Network(prefix=ADDRESSES[2], mask=~0 & 0xFFFF_FFFF_FFFF_FFFF),)] * 2]
 STEP_MS = (0, 20, 199, 200, 600, 1_001)
 
 packet = st.tuples(st.integers(0, 3), st.integers(1, 3))
@@ -36,6 +38,7 @@ def test_the_reference_has_the_times_of_the_code():
 @settings(max_examples=150, deadline=None)
 @given(st.booleans(), st.lists(st.tuples(st.sampled_from(STEP_MS), event), max_size=30))
 def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story):
+    """Row 0 has no media network, rows 1 and 2 have one that holds the third address."""
     rows, rejected = Rows(LEGS, 1), Counter[str]()
     receiver = Receiver(rows, JitterRing(rows, 10), DtmfReceiver(), rejected, latch=latch)
     legs = []
@@ -44,7 +47,8 @@ def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story)
         rows.opened_ns[row] = 100_000_000 * row
         rows.negotiated[row] = ADDRESSES[0]
         rows.first_word[row] = 0x80
-        legs.append(reference.Leg(frozenset(ADDRESSES[:1]), 100_000_000 * row, latch))
+        receiver.open(row, NETWORKS[row])
+        legs.append(reference.Leg(_allowed(row, 0), 100_000_000 * row, latch))
     now_ns, wanted, taken, seq = 0, Counter[str](), [0] * LEGS, 0
     for step_ms, (kind, what) in story:
         now_ns += step_ms * 1_000_000
@@ -55,8 +59,8 @@ def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story)
         elif kind == "move":
             row, number = what
             rows.negotiated[row] = ADDRESSES[number]
-            rows.source[row], rows.pinned[row] = 0, False
-            legs[row].move(frozenset((ADDRESSES[number],)))
+            receiver.sources.expect(row)
+            legs[row].move(_allowed(row, number))
         else:
             seq += 1
             at = [row for row in range(LEGS) if what[row] is not None]
@@ -67,7 +71,12 @@ def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story)
             _deliver(receiver, at, [what[row] for row in at], seq, now_ns)
     assert rejected == {reason: count for reason, count in wanted.items() if reason and count}
     assert rows.received.tolist() == taken
-    assert rows.source.tolist() == [leg.source for leg in legs]
+    expected = [leg.source if NETWORKS[row] else int(rows.negotiated[row]) for row, leg in enumerate(legs)]
+    assert rows.source.tolist() == expected
+
+
+def _allowed(row: int, number: int) -> frozenset[int]:
+    return frozenset([ADDRESSES[number], *(ADDRESSES[2:3] if NETWORKS[row] else [])])
 
 
 def _deliver(

@@ -76,6 +76,25 @@ def test_a_stream_is_new_the_same_or_back():
     assert _streams(rows, sources, 8, 10 * SSRC_SILENCE_NS) == (not same, not fresh, not back)
 
 
+def test_where_one_address_is_allowed_it_is_the_source_from_the_start():
+    rows, sources = opened()
+    assert int(rows.source[0]) == 0
+    sources.open(0, ())
+    assert int(rows.source[0]) == HERE
+    rows.pinned[0], rows.negotiated[0] = True, INSIDE
+    sources.expect(0)
+    assert (int(rows.source[0]), bool(rows.pinned[0])) == (INSIDE, False)
+    caller = Caller(Engine(1, seed=1), leg_setup())
+    assert caller.engine.take_moved() == {caller.row}, "the socket is connected before the first packet"
+
+
+def test_latch_lets_nobody_go_who_can_only_come_back_from_the_same_address():
+    rows, sources = opened(latch=True)
+    sources.open(0, ())
+    rows.pinned[0], rows.arrived_ns[0] = True, 0
+    assert sources.let_go(slice(0, 1), 10 * LATCH_NS) == []
+
+
 @pytest.mark.parametrize("latch", [False, True])
 def test_only_latch_lets_a_silent_source_go(latch: bool):
     rows, sources = opened(latch=latch)
