@@ -23,6 +23,7 @@ import uvloop
 from mediaworker.core.effects import Command
 from mediaworker.core.engine import Engine
 from mediaworker.core.exchange import Exchange, Limits
+from mediaworker.core.legs import TickResult
 from mediaworker.core.ports import Ports, share
 from mediaworker.io.bus_side import BusSide
 from mediaworker.io.exporter_link import ExporterLink
@@ -131,7 +132,7 @@ class MediaWorker:
             result = loop.step()
             now_ns = time.monotonic_ns()
             self._exchange.after_tick(result, now_ns)
-            self._recorder.frames(result.record_rows, result.caller_pcm, result.sent_pcm)
+            self._record(result, loop.schedule.round)
             self._act_on_commands(now_ns)
             self._effects.put(self._exchange.take())
             self._ticked_ns = now_ns
@@ -139,6 +140,11 @@ class MediaWorker:
                 next_second = max(next_second + NS_PER_S, now_ns)
                 seconds += 1
                 self._each_second(loop, now_ns, seconds)
+
+    def _record(self, result: TickResult, round_: int) -> None:
+        self._recorder.frames(result.record_rows, result.caller_pcm, result.sent_pcm, round_)
+        if len(result.record_wide):
+            self._recorder.frames(result.record_wide, result.caller_wide, result.sent_wide, round_)
 
     def _act_on_commands(self, now_ns: int) -> None:
         while (command := self._commands.pop()) is not None:

@@ -127,8 +127,6 @@ class TickResult:
     own_time: dict[int, Samples] = field(default_factory=dict)
     """What goes into the utterance of a row instead, where what is heard is not what was said in this 20 ms: playout waited, or
     gave waiting time back. Whole frames at the leg's rate, or nothing."""
-    own_time: dict[int, Samples] = field(default_factory=dict)
-    """What an utterance gets instead of its row's frame, where that is not the caller's own time (decision 0005)."""
     caller_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
     """[L, 160] caller audio after jitter buffer and concealment."""
     sent_pcm: Samples = field(default_factory=lambda: np.zeros((0, 160), np.int16))
@@ -137,6 +135,9 @@ class TickResult:
     """[L, 320] the same at 16 kHz, of wideband legs only."""
     sent_wide: Samples = field(default_factory=lambda: np.zeros((0, 320), np.int16))
     record_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Narrow legs that are recorded; the same object until a leg changes."""
+    record_wide: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Wideband ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mediaworker.core.dtmf.sender import KeySender
 from mediaworker.core.legs import PlayoutEvent, Samples
 from mediaworker.core.lines import Lines
 from mediaworker.core.mix import clip
@@ -43,15 +44,20 @@ class _Lists:
     is_wide: Mask = field(default_factory=_no_mask)
     """[span]"""
     record: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    record_wide: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class Output:
     """Composes `rows.sent_pcm` and `rows.sent_wide` of one phase per call and has it encoded."""
 
-    def __init__(self, rows: Rows, playout: Playout, transmitter: Transmitter) -> None:
+    def __init__(
+        self, rows: Rows, playout: Playout, transmitter: Transmitter, keys: KeySender | None = None
+    ) -> None:
         self._rows = rows
         self._playout = playout
         self._transmitter = transmitter
+        self._keys = KeySender(rows, transmitter) if keys is None else keys
+        """Legs that digits are sent to hear nothing else."""
         self.lines = Lines(rows.count, rows.capacity)
         self._room_mix = RoomMix(rows, self.lines, rows.capacity)
         self._half_band = HalfBand(rows.count)
@@ -70,7 +76,9 @@ class Output:
         lists.all_echo = bool(echo.size and echo.all() and not lists.rooms)
         lists.is_wide = rows.wide[span].copy()
         lists.wide = np.flatnonzero(started & lists.is_wide) + span.start
-        lists.record = (np.flatnonzero(started & rows.record[span]) + span.start).astype(np.int32)
+        record = started & rows.record[span]
+        lists.record = (np.flatnonzero(record & ~lists.is_wide) + span.start).astype(np.int32)
+        lists.record_wide = (np.flatnonzero(record & lists.is_wide) + span.start).astype(np.int32)
         self._lists[phase] = lists
         self._room_mix.changed(phase, np.flatnonzero(in_room) + span.start)
 
@@ -85,7 +93,11 @@ class Output:
         self._room_mix.forget_room(number)
 
     def record_rows(self, phase: int) -> npt.NDArray[np.int32]:
+        """Narrow ones; the same object until a leg changes."""
         return self._lists[phase].record
+
+    def record_wide(self, phase: int) -> npt.NDArray[np.int32]:
+        return self._lists[phase].record_wide
 
     # --- per tick
 
@@ -93,6 +105,8 @@ class Output:
         """Sound of this tick; the playout events that go with it."""
         lists = self._lists[phase]
         ready = self._playout.ready(span, lists.sends)
+        if self._keys:
+            ready = self._keys.quiet(span, ready)
         self._echo(span, lists)
         if lists.rooms:
             self._room_mix.mix(phase)
@@ -104,6 +118,8 @@ class Output:
             events = self._playout.take_events(now_ns)
         if self.lines:
             sound = self._background(span, lists, sound, ready)
+        if self._keys:
+            sound = self._keys.overlay(span, sound)
         if lists.wide.size:
             self._finish_wide(lists, span, sound)
         self._transmitter.encode(span, sound)

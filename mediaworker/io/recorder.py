@@ -1,51 +1,42 @@
 """Stereo recordings: caller left, what was sent to them right; one WAV per call, written beside the tick.
 
-The tick hands over one array per tick; a writer thread has the files. A file is playable after every second, whatever
-kills the process: data first, then the sizes in its header. When the disk does not keep up frames are dropped, counted
-and padded with silence, so that both sides stay in time. It must not block a tick (I7).
-Sources: RIFF WAVE, PCM (Microsoft, Multimedia Programming Interface 1.0).
+The tick hands over one array per tick; a writer thread has the files. A frame's place in its file is the number of its
+20 ms since the recording began, so both sides stay in time with the call whatever is missing: ticks that the process
+slept through, frames that the disk did not take, and pauses read as silence. A second of all legs is gathered before it is
+written, a leg at a time: no Python runs per frame. A file is playable after every second, whatever kills the process. Must
+not block a tick (I7), and holds a bounded number of frames (I6).
 """
 
 import os
-import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mediaworker.core.legs import Samples
+from mediaworker.core.resample import HalfBand
+from mediaworker.io.wav import BLOCK_BYTES, CHANNELS, WavFile
 from shared.log import get_log
-from shared.units import BYTES_PER_SAMPLE, FRAME_SAMPLES, NARROWBAND_HZ
+from shared.units import FRAME_SAMPLES, NARROWBAND_HZ, TICK_MS, WIDE_FRAME_SAMPLES, WIDEBAND_HZ
 
 log = get_log(__name__)
 
-QUEUE_FRAMES = 50_000
-"""32 MB of audio: two seconds of 500 calls, half a minute of 30."""
-
-CHANNELS = 2
-FRAME_BYTES = FRAME_SAMPLES * CHANNELS * BYTES_PER_SAMPLE
-HEADER_BYTES = 44
-QUEUE_ITEMS = 100_000
+QUEUE_FRAMES: Final = 50_000
+"""32 MB of audio: a second of 1,000 calls, half a minute of 30. A frame at 16 kHz counts twice."""
+FRAME_BYTES: Final = FRAME_SAMPLES * BLOCK_BYTES
+QUEUE_ITEMS: Final = 100_000
 """Begins, ends and batches of frames that wait for a disk that stands still; then no recording is begun."""
-CLOSE_S = 2.0
+CLOSE_S: Final = 2.0
 """A disk that stands still must not keep a process from its end."""
-_WAKE_S = 0.2
-_FLUSH_FRAMES = 50
-_LONGEST_GAP = 500
-"""Frames of silence for one gap at most: a gap is a hiccup of the disk, not a call put away."""
+GATHER_ROUNDS: Final = 50
+"""A second: what a killed process loses, and how seldom a file is written to."""
+_WAKE_S: Final = 0.2
 
-
-def wav_header(data_bytes: int) -> bytes:
-    """The header of a file with so many bytes of samples."""
-    block = CHANNELS * BYTES_PER_SAMPLE
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", HEADER_BYTES - 8 + data_bytes, b"WAVE", b"fmt ", 16, 1, CHANNELS,
-        NARROWBAND_HZ, NARROWBAND_HZ * block, block, 8 * BYTES_PER_SAMPLE, b"data", data_bytes,
-    )  # fmt: skip
+Rows = npt.NDArray[np.int32]
 
 
 class _Begin(NamedTuple):
@@ -53,31 +44,63 @@ class _Begin(NamedTuple):
     call_id: str
 
 
+class _First(NamedTuple):
+    """The leg's media begins with this round: its place in the file is 0."""
+
+    row: int
+    round: int
+
+
 class _Frames(NamedTuple):
-    rows: list[int]
-    numbers: list[int]
-    stereo: npt.NDArray[np.int16]
+    """One frame of some rows, all of one rate: [R, S, 2]."""
+
+    rows: Rows
+    round: int
+    stereo: Samples
 
 
 class _Finish(NamedTuple):
     row: int
+    rounds: int
+    """Length of the recording in frames, pauses and gaps included."""
 
 
 @dataclass(slots=True)
 class _Tape:
     call_id: str
-    path: str
-    fd: int
-    written: int = 0
-    """Where the next sample goes, in bytes of samples."""
-    buffer: bytearray = field(default_factory=bytearray)
-    frames: int = 0
-    """Frames written or buffered."""
+    file: WavFile | None
+    first: int = -1
+    """The round of the first frame."""
+    convert: HalfBand | None = None
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """Frames of the same rows, round after round."""
+
+    rows: Rows
+    first: int
+    frames: list[Samples] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+    """Rows whose recording ended: their part was written."""
+
+
+_Item = _Begin | _First | _Frames | _Finish
+
+
+class _Leg:
+    """What the tick thread knows of a recorded leg."""
+
+    __slots__ = ("first", "paused")
+
+    def __init__(self) -> None:
+        self.first = -1
+        self.paused = False
 
 
 class Recorder:
-    """`begin`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by either thread, once per
-    finished recording, with an empty path where there is no file.
+    """`begin`, `pause`, `resume`, `frames` and `finish` are for the tick thread; `done(call_id, path)` is called by
+    either thread, once per finished recording, with an empty path where there is no file.
     """
 
     def __init__(
@@ -91,13 +114,17 @@ class Recorder:
         self._items_bound = queue_items
         self._directory = directory
         self._done = done
-        self._queue: deque[_Begin | _Frames | _Finish] = deque()
+        self._queue: deque[_Item] = deque()
         self._queued_frames = 0
         self._taken_frames = 0
-        self._numbers: dict[int, int] = {}
-        """Frames handed over, by row of a leg that is recorded."""
+        self._legs: dict[int, _Leg] = {}
         self._unrecorded: dict[int, str] = {}
+        self._known: dict[tuple[int, bool], tuple[Rows, int, Rows]] = {}
+        """Rows handed over last, the count of changes then, and those of them that are written; by first row and rate."""
+        self._changes = 0
+        self._round = -1
         self._tapes: dict[int, _Tape] = {}
+        self._gathering: dict[tuple[int, int], _Gathering] = {}
         self._rouse = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -118,35 +145,71 @@ class Recorder:
         if len(self._queue) >= self._items_bound:
             self._unrecorded[row] = call_id
             return
-        self._numbers[row] = 0
+        self._legs[row] = _Leg()
+        self._changes += 1
         self._queue.append(_Begin(row, call_id))
         self._rouse.set()
 
-    def frames(self, rows: npt.NDArray[np.int32], caller: Samples, sent: Samples) -> None:
-        """One frame of every recorded leg; `caller` and `sent` are [L, S] of all legs."""
-        listed = [row for row in rows.tolist() if row in self._numbers]
-        if not listed:
+    def pause(self, row: int) -> None:
+        """Silence is written from the next frame on."""
+        self._set_paused(row, paused=True)
+
+    def resume(self, row: int) -> None:
+        self._set_paused(row, paused=False)
+
+    def frames(self, rows: Rows, caller: Samples, sent: Samples, round_: int) -> None:
+        """A frame of every recorded leg of one rate; `caller` and `sent` are [L, S] of all legs. `round_` numbers the
+        20 ms, those included in which there was no tick.
+        """
+        self._round = round_
+        if not self._legs or not len(rows):
             return
-        numbers = [self._numbers[row] for row in listed]
-        for row, number in zip(listed, numbers, strict=True):
-            self._numbers[row] = number + 1
+        listed = self._listed(rows, round_, wide=caller.shape[1] == WIDE_FRAME_SAMPLES)
+        if not len(listed):
+            return
+        weight = len(listed) * caller.shape[1] // FRAME_SAMPLES
         behind = self._queued_frames - self._taken_frames > self._bound
         if behind or len(self._queue) >= self._items_bound:
             self.dropped_frames += len(listed)
             return
-        stereo = np.empty((len(listed), FRAME_SAMPLES, CHANNELS), np.int16)
+        stereo = np.empty((len(listed), caller.shape[1], CHANNELS), np.int16)
         stereo[:, :, 0] = caller[listed]
         stereo[:, :, 1] = sent[listed]
-        self._queued_frames += len(listed)
-        self._queue.append(_Frames(listed, numbers, stereo))
+        self._queued_frames += weight
+        self._queue.append(_Frames(listed, round_, stereo))
 
     def finish(self, row: int) -> None:
         if row in self._unrecorded:
             self._done(self._unrecorded.pop(row), "")
             return
-        self._numbers.pop(row, None)
-        self._queue.append(_Finish(row))
+        leg = self._legs.pop(row, None)
+        if leg is None:
+            return
+        self._changes += 1
+        self._queue.append(_Finish(row, self._round - leg.first + 1 if leg.first >= 0 else 0))
         self._rouse.set()
+
+    def _set_paused(self, row: int, *, paused: bool) -> None:
+        if row in self._legs:
+            self._legs[row].paused = paused
+            self._changes += 1
+
+    def _listed(self, rows: Rows, round_: int, *, wide: bool) -> Rows:
+        """Those of the rows that are written now; the same object for as long as nothing changes."""
+        key = (int(rows[0]), wide)
+        known = self._known.get(key)
+        if known and known[0] is rows and known[1] == self._changes:
+            return known[2]
+        recorded = [row for row in rows.tolist() if row in self._legs]
+        for row in recorded:
+            leg = self._legs[row]
+            if leg.first < 0:
+                leg.first = round_
+                self._queue.append(_First(row, round_))
+        listed = np.array([row for row in recorded if not self._legs[row].paused], np.int32)
+        self._known = {at: then for at, then in self._known.items() if then[1] == self._changes}
+        self._known[key] = (rows, self._changes, listed)
+        return listed
 
     # --- writer thread
 
@@ -156,70 +219,108 @@ class Recorder:
             self._rouse.clear()
             while self._queue:
                 self._act(self._queue.popleft())
+        self._write_all(self._gathering)
         for row in list(self._tapes):
-            self._finish(row)
+            self._finish(_Finish(row, 0))
 
-    def _act(self, item: _Begin | _Frames | _Finish) -> None:
+    def _act(self, item: _Item) -> None:
         if isinstance(item, _Begin):
             self._open(item)
+        elif isinstance(item, _First):
+            tape = self._tapes.get(item.row)
+            if tape:
+                tape.first = item.round
         elif isinstance(item, _Finish):
-            self._finish(item.row)
+            self._finish(item)
         else:
-            self._taken_frames += len(item.rows)
-            for row, number, stereo in zip(item.rows, item.numbers, item.stereo, strict=True):
-                tape = self._tapes.get(row)
-                if tape:
-                    self._add(tape, number, stereo)
+            self._gather(item)
 
     def _open(self, item: _Begin) -> None:
         path = os.path.join(self._directory, f"{item.call_id}.wav")
-        fd = -1
+        file = None
         try:
             os.makedirs(self._directory, exist_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-            os.write(fd, wav_header(0))
+            file = WavFile(path)
         except OSError:
             log.exception("recording not begun", call_id=item.call_id, path=path)
-            if fd >= 0:
-                os.close(fd)
-            fd, path = -1, ""
-        self._tapes[item.row] = _Tape(item.call_id, path, fd)
+        self._tapes[item.row] = _Tape(item.call_id, file)
 
-    def _add(self, tape: _Tape, number: int, stereo: npt.NDArray[np.int16]) -> None:
-        missing = min(number - tape.frames, _LONGEST_GAP)
-        if missing > 0:
-            tape.buffer += bytes(missing * FRAME_BYTES)
-        tape.frames = number + 1
-        tape.buffer += stereo.tobytes()
-        if len(tape.buffer) >= _FLUSH_FRAMES * FRAME_BYTES:
-            self._flush(tape)
+    def _gather(self, item: _Frames) -> None:
+        self._taken_frames += len(item.rows) * item.stereo.shape[1] // FRAME_SAMPLES
+        key = (int(item.rows[0]), item.stereo.shape[1])
+        found = self._gathering.get(key)
+        if found and (found.rows is not item.rows or item.round != found.first + len(found.frames)):
+            self._write(self._gathering.pop(key))
+            found = None
+        if found is None:
+            found = self._gathering[key] = _Gathering(item.rows, item.round)
+        found.frames.append(item.stereo)
+        if len(found.frames) >= GATHER_ROUNDS:
+            # What lies longer than this is of rows that are now listed otherwise.
+            self._write_all(
+                [at for at, other in self._gathering.items() if other.first + GATHER_ROUNDS <= item.round + 1]
+            )
 
-    def _flush(self, tape: _Tape) -> None:
-        if tape.fd < 0:
-            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
-            tape.buffer.clear()
-            return
-        if not tape.buffer:
-            return
-        # Where the disk refused, the position moves on all the same: the hole reads as silence, and both sides stay in time.
-        end = tape.written + len(tape.buffer)
-        try:
-            complete = os.pwrite(tape.fd, tape.buffer, HEADER_BYTES + tape.written) == len(tape.buffer)
-            if complete:
-                os.pwrite(tape.fd, wav_header(end), 0)
-        except OSError:
-            complete = False
-            log.exception("recording not written", call_id=tape.call_id)
-        if not complete:
-            self.dropped_frames += len(tape.buffer) // FRAME_BYTES
-        tape.written = end
-        tape.buffer.clear()
+    def _write_all(self, keys: Iterable[tuple[int, int]]) -> None:
+        for key in list(keys):
+            self._write(self._gathering.pop(key))
 
-    def _finish(self, row: int) -> None:
-        tape = self._tapes.pop(row, None)
+    def _write(self, gathered: _Gathering) -> None:
+        by_leg = np.ascontiguousarray(np.stack(gathered.frames).transpose(1, 0, 2, 3))
+        for row, sound in zip(gathered.rows.tolist(), by_leg, strict=True):
+            if row not in gathered.gone:
+                self._put(self._tapes.get(row), gathered.first, sound)
+
+    def _put(self, tape: _Tape | None, first: int, sound: Samples) -> None:
+        """[T, S, 2] frames of one leg from round `first` on."""
         if tape is None:
             return
-        self._flush(tape)
-        if tape.fd >= 0:
-            os.close(tape.fd)
-        self._done(tape.call_id, tape.path)
+        rounds, size = sound.shape[:2]
+        pcm = sound.reshape(rounds * size, CHANNELS)
+        if tape.file is None:
+            self.dropped_frames += rounds
+            return
+        rate_hz = WIDEBAND_HZ if size == WIDE_FRAME_SAMPLES else NARROWBAND_HZ
+        if not tape.file.rate_hz:
+            tape.file.rate_hz = rate_hz
+        if tape.file.rate_hz != rate_hz:
+            pcm = _converted(tape, pcm)
+        per_round = len(pcm) // rounds
+        # Where the disk refused, the hole reads as silence, and both sides stay in time.
+        complete = False
+        try:
+            complete = tape.file.write((first - tape.first) * per_round, pcm.reshape(-1).view(np.uint8).data)
+        except OSError:
+            log.exception("recording not written", call_id=tape.call_id)
+        if not complete:
+            self.dropped_frames += rounds
+
+    def _finish(self, item: _Finish) -> None:
+        tape = self._tapes.pop(item.row, None)
+        if tape is None:
+            return
+        for gathered in self._gathering.values():
+            places = np.flatnonzero(gathered.rows == item.row)
+            if places.size and item.row not in gathered.gone:
+                gathered.gone.add(item.row)
+                sound = np.stack([frame[places[0]] for frame in gathered.frames])
+                self._put(tape, gathered.first, sound)
+        path = tape.file.path if tape.file else ""
+        if tape.file:
+            try:
+                tape.file.extend(item.rounds * ((tape.file.rate_hz or NARROWBAND_HZ) * TICK_MS // 1_000))
+            except OSError:
+                log.exception("recording not completed", call_id=tape.call_id)
+            tape.file.close()
+        self._done(tape.call_id, path)
+
+
+def _converted(tape: _Tape, pcm: Samples) -> Samples:
+    """[N, 2] at the other rate: the leg changed its codec, its file cannot."""
+    if tape.convert is None:
+        tape.convert = HalfBand(CHANNELS)
+    sides = np.ascontiguousarray(pcm.T)
+    both = np.arange(CHANNELS)
+    wide = tape.file is not None and tape.file.rate_hz == WIDEBAND_HZ
+    changed = tape.convert.up(both, sides) if wide else tape.convert.down(both, sides)
+    return np.ascontiguousarray(changed.T)

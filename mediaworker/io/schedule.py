@@ -28,6 +28,9 @@ class Schedule:
         """Slots whose work ended after the next one was due."""
         self.skipped = 0
         """Rounds of 20 ms given up after a stall."""
+        self.round = 0
+        """Of the slot begun last: which 20 ms of the schedule it is, those given up counted too."""
+        self._slots = 0
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until the next slot; 0 when it is due."""
@@ -41,6 +44,8 @@ class Schedule:
             rounds = (behind - CATCH_UP_NS) // round_ns + 1
             self.skipped += rounds
             self.due_ns += rounds * round_ns
+        self.round = self._slots // self._phases + self.skipped
+        self._slots += 1
         slot = self.due_ns
         self.due_ns += self._slot_ns
         return slot

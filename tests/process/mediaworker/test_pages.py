@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 
-from mediaworker.io.recorder import HEADER_BYTES
+from mediaworker.io.wav import HEADER_BYTES
 from shared.jobs import queue_name, recording_job_id
 from tests.process.mediaworker.conftest import Worker
 from tests.support.media_bench import Front

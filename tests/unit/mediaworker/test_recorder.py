@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mediaworker.io import recorder
-from mediaworker.io.recorder import CLOSE_S, FRAME_BYTES, HEADER_BYTES, Recorder, wav_header
+from mediaworker.io.recorder import CLOSE_S, FRAME_BYTES, Recorder
+from mediaworker.io.wav import HEADER_BYTES
 
 pytestmark = pytest.mark.unit
 
@@ -26,8 +27,20 @@ class Desk:
             str(directory), lambda call_id, path: self.done.append((call_id, path)), queue_frames
         )
 
-    def frame(self, *rows: int, caller: int = 0, sent: int = 0) -> None:
-        self.recorder.frames(np.array(rows, np.int32), SILENT + np.int16(caller), SILENT + np.int16(sent))
+        self.round = 99
+        """The schedule has run for a while when a call begins."""
+        self._rows: dict[tuple[int, ...], np.ndarray[tuple[int], np.dtype[np.int32]]] = {}
+
+    def frame(self, *rows: int, caller: int = 0, sent: int = 0, wide: bool = False) -> None:
+        """The next 20 ms of the rows; like the engine it gives the same list until the rows are others."""
+        self.round += 1
+        listed = self._rows.setdefault(rows, np.array(rows, np.int32))
+        silent = np.zeros((4, 320 if wide else 160), np.int16)
+        self.recorder.frames(listed, silent + np.int16(caller), silent + np.int16(sent), self.round)
+
+    def frames(self, count: int, *rows: int, caller: int = 0, wide: bool = False) -> None:
+        for _ in range(count):
+            self.frame(*rows, caller=caller, wide=wide)
 
     def settle(self) -> None:
         """Everything queued is written and every file finished."""
@@ -35,10 +48,14 @@ class Desk:
         self.recorder.close()
 
 
-def samples(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
+def samples_at(path: Path, rate_hz: int) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
     with wave.open(str(path)) as file:
-        assert (file.getnchannels(), file.getframerate()) == (2, 8_000)
+        assert (file.getnchannels(), file.getframerate()) == (2, rate_hz)
         return np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2)
+
+
+def samples(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
+    return samples_at(path, 8_000)
 
 
 def test_the_caller_is_left_and_what_they_were_sent_is_right(tmp_path: Path) -> None:
@@ -133,14 +150,6 @@ def test_a_disk_that_is_full_for_a_while_costs_what_it_did_not_take(tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize("frames", [0, 1, 50])
-def test_the_header_says_how_much_there_is(frames: int) -> None:
-    header = wav_header(frames * FRAME_BYTES)
-    assert len(header) == HEADER_BYTES
-    assert int.from_bytes(header[4:8], "little") == frames * FRAME_BYTES + 36
-    assert int.from_bytes(header[40:44], "little") == frames * FRAME_BYTES
-
-
 def test_finishing_what_was_never_begun_is_nothing(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.recorder.finish(1)
@@ -153,10 +162,10 @@ def test_a_disk_that_stands_still_is_not_waited_for_and_gets_no_more_than_the_bo
     stalled = Recorder(str(tmp_path), lambda call_id, path: done.append((call_id, path)), queue_items=3)
     for number in range(1_000):
         stalled.begin(number % 4, f"c{number}")
-        stalled.frames(np.array([number % 4], np.int32), SILENT, SILENT)
+        stalled.frames(np.array([number % 4], np.int32), SILENT, SILENT, number)
         if number >= 4:
             stalled.finish(number % 4)
-    assert len(stalled._queue) <= 3 + 4, "the ends of what was begun always fit"
+    assert len(stalled._queue) <= 3 + 2 * 4, "the ends of what was begun always fit"
     assert done[-1] == ("c999", ""), "a call that is not recorded is not waited for"
 
 
@@ -181,3 +190,114 @@ def test_closing_gives_up_on_a_disk_that_stands_still(tmp_path: Path) -> None:
     with open(tmp_path / "c.wav", "rb"):
         desk.recorder._thread.join(10)
     assert not desk.recorder._thread.is_alive()
+
+
+def test_ticks_that_the_process_slept_through_keep_their_time_however_many(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(1, "c")
+    desk.frame(1, caller=5)
+    desk.round += 1_500
+    desk.frame(1, caller=6)
+    desk.recorder.finish(1)
+    desk.settle()
+    pcm = samples(tmp_path / "c.wav")
+    assert len(pcm) == 1_502 * 160
+    assert np.flatnonzero(pcm[::160, 0]).tolist() == [0, 1_501]
+
+
+def test_a_pause_is_silence_of_the_same_length(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.recorder.begin(1, "d")
+    desk.frames(3, 0, 1, caller=1)
+    desk.recorder.pause(0)
+    desk.frames(70, 0, 1, caller=2)
+    desk.recorder.resume(0)
+    desk.frames(2, 0, 1, caller=3)
+    desk.recorder.finish(0)
+    desk.recorder.finish(1)
+    desk.settle()
+    assert samples(tmp_path / "c.wav")[::160, 0].tolist() == [1] * 3 + [0] * 70 + [3] * 2
+    assert samples(tmp_path / "d.wav")[::160, 0].tolist() == [1] * 3 + [2] * 70 + [3] * 2
+
+
+def test_a_recording_that_ends_in_a_pause_is_as_long_as_the_call(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.recorder.pause(0)
+    desk.frames(4, 0, caller=1)
+    desk.recorder.resume(0)
+    desk.frame(0, caller=2)
+    desk.recorder.pause(0)
+    desk.frames(6, 0, caller=3)
+    desk.recorder.finish(0)
+    desk.settle()
+    assert samples(tmp_path / "c.wav")[::160, 0].tolist() == [0] * 4 + [2] + [0] * 6
+
+
+def test_pausing_what_is_not_recorded_is_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.pause(1)
+    desk.recorder.resume(1)
+    desk.settle()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wideband_leg_is_recorded_at_16_khz(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.frames(60, 0, caller=7, wide=True)
+    desk.recorder.finish(0)
+    desk.settle()
+    assert samples_at(tmp_path / "c.wav", 16_000)[:, 0].tolist() == [7] * 60 * 320
+
+
+@pytest.mark.parametrize("wide_first", [True, False])
+def test_a_leg_that_changes_its_rate_keeps_its_file_and_its_time(tmp_path: Path, *, wide_first: bool) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.frames(30, 0, caller=1_000, wide=wide_first)
+    desk.frames(70, 0, caller=2_000, wide=not wide_first)
+    desk.frames(20, 0, caller=3_000, wide=wide_first)
+    desk.recorder.finish(0)
+    desk.settle()
+    rate = 16_000 if wide_first else 8_000
+    pcm = samples_at(tmp_path / "c.wav", rate)[:, 0]
+    frame = rate // 50
+    assert len(pcm) == 120 * frame
+    assert set(pcm[: 30 * frame].tolist()) == {1_000}
+    settled = pcm[30 * frame + frame // 4 : 100 * frame].astype(int)
+    assert np.abs(settled - 2_000).max() < 20
+    assert set(pcm[100 * frame :].tolist()) == {3_000}
+
+
+def test_files_are_written_a_second_at_a_time_whoever_comes_and_goes(tmp_path: Path) -> None:
+    """A row that leaves takes its part along; the rest of its batch goes on, and nobody's frames go to the next one."""
+    desk = Desk(tmp_path)
+    for row in range(3):
+        desk.recorder.begin(row, f"c{row}")
+    desk.frames(20, 0, 1, 2, caller=1)
+    desk.recorder.finish(1)
+    desk.recorder.begin(1, "next")
+    desk.frames(20, 0, 2, caller=2)
+    desk.frames(40, 0, 1, 2, caller=3)
+    for row in range(3):
+        desk.recorder.finish(row)
+    desk.settle()
+    assert samples(tmp_path / "c0.wav")[::160, 0].tolist() == [1] * 20 + [2] * 20 + [3] * 40
+    assert samples(tmp_path / "c1.wav")[::160, 0].tolist() == [1] * 20
+    assert samples(tmp_path / "c2.wav")[::160, 0].tolist() == [1] * 20 + [2] * 20 + [3] * 40
+    assert samples(tmp_path / "next.wav")[::160, 0].tolist() == [3] * 40
+    assert desk.recorder.dropped_frames == 0
+
+
+def test_every_full_second_is_on_disk_before_the_recording_ends(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.begin(0, "c")
+    desk.frames(120, 0, caller=8)
+    while desk.recorder._queue:
+        desk.recorder._act(desk.recorder._queue.popleft())
+    assert samples(tmp_path / "c.wav")[::160, 0].tolist() == [8] * 100
+    desk.recorder.finish(0)
+    desk.settle()
+    assert len(samples(tmp_path / "c.wav")) == 120 * 160

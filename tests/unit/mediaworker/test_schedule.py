@@ -42,3 +42,16 @@ def test_work_beyond_the_next_slot_is_an_overrun():
     schedule.begin(10 * MS)
     schedule.end(20 * MS + 1)
     assert schedule.overruns == 1
+
+
+@pytest.mark.parametrize("phases", [1, 2, 4])
+def test_rounds_count_what_was_skipped(phases: int):
+    schedule = Schedule(phases, 0)
+    rounds = []
+    for now in [0, 20 * MS, 40 * MS, 5_000 * MS, 5_020 * MS]:
+        while not schedule.wait_ns(now):
+            slot = schedule.begin(now)
+            assert schedule.round == slot // (20 * MS)
+            rounds.append(schedule.round)
+    assert rounds[-1] >= 249
+    assert schedule.skipped > 200
