@@ -19,8 +19,6 @@ _NTP_EPOCH_S: Final = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _CNAME: Final = 1
 _UNITS_PER_S: Final = 65_536
-MUX_KINDS: Final = range(64, 96)
-"""What a packet of RTCP looks like where RTP has its payload type (RFC 5761 section 4)."""
 ROUND_TRIP_MAX_S: Final = 60
 """A report answered this late is none of ours: the peer's clock, not the network."""
 _EARLY_UNITS: Final = _UNITS_PER_S // 50
