@@ -11,7 +11,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import DigitSource, EndReason, InbandDtmf, MediaFormat, RtpEndpoint, SrtpKeys, TurnSettings
+from shared.contracts import (
+    DigitSource,
+    EndReason,
+    InbandDtmf,
+    MediaFormat,
+    RtpEndpoint,
+    SrtpKeys,
+    TurnSettings,
+)
 
 Samples = npt.NDArray[np.int16]
 

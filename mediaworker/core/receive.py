@@ -1,4 +1,4 @@
-"""From datagrams to the jitter rings: whose packet it is, what it is, where it belongs.
+"""From datagrams to the jitter rings: whose packet it is and what it is; `intake` puts it where it belongs.
 
 A batch holds at most one packet per row. A plain packet of the pinned source is recognised by five vector comparisons;
 only the others are looked at closely. Sources are checked as DESIGN I8 demands: the negotiated address or a media
@@ -7,65 +7,46 @@ Must not play or send.
 """
 
 from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mediaworker.core import quality, rtp, sequence
+from mediaworker.core import rtp, sequence
 from mediaworker.core.address import Network
 from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.g711 import Octets
-from mediaworker.core.jitter import JitterRing
+from mediaworker.core.intake import Batch, Intake, Payload
 from mediaworker.core.rows import UNSET, Index, Ints, Mask, Rows
 from mediaworker.core.sources import Sources
 from mediaworker.core.srtp import SrtpLegs
-from shared.units import FRAME_SAMPLES
 
+RTCP_KINDS = range(64, 96)
+"""What RTCP of RFC 5761 looks like where RTP has its payload type."""
 COMFORT_NOISE = 13
-"""RFC 3389: counted, not played."""
-
-
-class _Batch(NamedTuple):
-    """N packets, one per row."""
-
-    at: Index
-    packets: Octets
-    lengths: Ints
-    sources: npt.NDArray[np.uint64]
-    arrivals: Ints
-
-    def only(self, keep: Mask | Index) -> "_Batch":
-        return _Batch(
-            self.at[keep], self.packets[keep], self.lengths[keep], self.sources[keep], self.arrivals[keep]
-        )
-
-
-class _Payload(NamedTuple):
-    """Where the audio of N packets is; size 0: none in it."""
-
-    at: Ints
-    size: Ints
-
-    def only(self, keep: Index) -> "_Payload":
-        return _Payload(self.at[keep], self.size[keep])
+"""RFC 3389, the static payload type."""
 
 
 class Receiver:
     """RTP of all legs."""
 
     def __init__(
-        self, rows: Rows, ring: JitterRing, dtmf: DtmfReceiver, rejected: Counter[str], *, latch: bool = False
+        self, rows: Rows, intake: Intake, dtmf: DtmfReceiver, rejected: Counter[str], *, latch: bool = False
     ) -> None:
         self._rows = rows
-        self._ring = ring
+        self._intake = intake
         self._dtmf = dtmf
         self._rejected = rejected
         self.sources = Sources(rows, latch=latch)
         self.srtp = SrtpLegs(rows, self.sources, rejected)
-        self.packets = 0
         self.pinned: list[int] = []
         """Rows whose source was pinned since `take_pinned`."""
+        self.reports: list[tuple[int, bytes, int, int]] = []
+        """RTCP of rows that have it on their RTP port: row, datagram, source, arrival."""
+
+    @property
+    def packets(self) -> int:
+        """Packets taken so far."""
+        return self._intake.packets
 
     def open(self, row: int, networks: tuple[Network, ...]) -> None:
         self.sources.open(row, networks)
@@ -73,6 +54,10 @@ class Receiver:
     def close(self, row: int) -> None:
         self.sources.close(row)
         self.srtp.close(row)
+
+    def take_reports(self) -> list[tuple[int, bytes, int, int]]:
+        reports, self.reports = self.reports, []
+        return reports
 
     def take_pinned(self) -> list[int]:
         pinned, self.pinned = self.pinned, []
@@ -96,47 +81,62 @@ class Receiver:
         plain &= sources == rows.source[at]
         plain &= rtp.sources(packets) == rows.ssrc[at]
         plain &= rows.pinned[at]
-        batch = _Batch(at, packets, lengths, sources, arrivals)
+        batch = Batch(at, packets, lengths, sources, arrivals)
         if np.count_nonzero(plain) == len(plain):
-            self._take(batch, None)
+            self._intake.take(batch, None)
             return
         if np.count_nonzero(plain):
-            self._take(batch.only(plain), None)
+            self._intake.take(batch.only(plain), None)
         self._examine(batch.only(~plain))
 
     # --- the others
 
-    def _examine(self, batch: _Batch) -> None:
+    def _examine(self, batch: Batch) -> None:
+        if np.count_nonzero(self._rows.mux[batch.at]):
+            batch = self._without_reports(batch)
         shape = rtp.read_variable(batch.packets, batch.lengths)
         self._count("short", shape.short)
         self._count("version", shape.version)
         good = ~(shape.short | shape.version)
         good &= self._from_known_source(batch, good)
         kinds = (rtp.first_words(batch.packets) >> 8) & 0x7F
-        wanted = self._rows.first_word[batch.at] >> 8
+        wanted = (self._rows.first_word[batch.at] >> 8) & 0x7F
         audio = kinds == wanted
         silence = kinds == COMFORT_NOISE
         press = kinds == self._rows.dtmf_type[batch.at]
         self._count("payload_type", good & ~(audio | silence | press))
         good &= audio | silence | press
         good &= self._of_pinned_ssrc(batch, good)
+        if np.count_nonzero(silence):
+            self._rows.silent_sender[batch.at[good & silence]] = True
         keep = np.flatnonzero(good)
         if keep.size:
-            size = np.where(audio, shape.payload_bytes, 0)[keep]
-            self._take(batch.only(keep), _Payload(shape.payload_at[keep], size))
+            size = np.where(audio, shape.payload_bytes, 0)
+            noise = silence & (shape.payload_bytes > 0)
+            self._intake.take(batch.only(keep), Payload(shape.payload_at, size, noise).only(keep))
             self._presses(batch, shape, np.flatnonzero(good & press))
+
+    def _without_reports(self, batch: Batch) -> Batch:
+        """RTCP on the RTP port (RFC 5761 section 4) is put aside for `take_reports`, unchecked as it came."""
+        kinds = (rtp.first_words(batch.packets) >> 8) & 0x7F
+        found = self._rows.mux[batch.at] & (kinds >= RTCP_KINDS.start) & (kinds < RTCP_KINDS.stop)
+        for index in np.flatnonzero(found).tolist():
+            data = batch.packets[index, : int(batch.lengths[index])].tobytes()
+            source, arrived_ns = int(batch.sources[index]), int(batch.arrivals[index])
+            self.reports.append((int(batch.at[index]), data, source, arrived_ns))
+        return batch.only(~found)
 
     def _count(self, reason: str, mask: Mask) -> None:
         number = int(np.count_nonzero(mask))
         if number:
             self._rejected[reason] += number
 
-    def _from_known_source(self, batch: _Batch, good: Mask) -> Mask:
+    def _from_known_source(self, batch: Batch, good: Mask) -> Mask:
         known = self.sources.known(batch.at, batch.sources, batch.arrivals, good)
         self._count("source", good & ~known)
         return known
 
-    def _of_pinned_ssrc(self, batch: _Batch, good: Mask) -> Mask:
+    def _of_pinned_ssrc(self, batch: Batch, good: Mask) -> Mask:
         """Pins address and SSRC at a leg's first good packet."""
         rows, at = self._rows, batch.at
         ssrc = rtp.sources(batch.packets)
@@ -160,7 +160,7 @@ class Receiver:
             self.pinned.extend(returned.tolist())
         return known | fresh
 
-    def _presses(self, batch: _Batch, shape: rtp.Variable, at: Index) -> None:
+    def _presses(self, batch: Batch, shape: rtp.Variable, at: Index) -> None:
         stamps = rtp.timestamps(batch.packets)
         for index in at.tolist():
             start = int(shape.payload_at[index])
@@ -168,73 +168,3 @@ class Receiver:
             row, arrived = int(batch.at[index]), int(batch.arrivals[index])
             if not self._dtmf.packet(row, int(stamps[index]), payload, arrived):
                 self._rejected["dtmf"] += 1
-
-    # --- accepted
-
-    def _take(self, batch: _Batch, payload: _Payload | None) -> None:
-        """Sequence, statistics and place of packets whose source and type are right; plain ones without `payload`."""
-        rows = self._rows
-        seq = rtp.sequence_numbers(batch.packets)
-        ext, jumped, renumbered = sequence.extend(rows, batch.at, seq)
-        if jumped is not None and renumbered is not None and np.count_nonzero(jumped):
-            self._count("sequence", jumped)
-            keep = np.flatnonzero(~jumped)
-            batch, ext, renumbered = batch.only(keep), ext[keep], renumbered[keep]
-            payload = payload.only(keep) if payload else None
-        at = batch.at
-        self.packets += len(at)
-        rows.received[at] += 1
-        rows.arrived_ns[at] = batch.arrivals
-        if payload is None:
-            self._plain(batch, ext, renumbered)
-            return
-        sounding = np.flatnonzero(payload.size > 0)
-        if sounding.size:
-            fresh = renumbered[sounding] if renumbered is not None else None
-            some = batch.only(sounding)
-            position = self._place(some, ext[sounding], fresh)
-            self._pieces(some, position, ext[sounding], payload.only(sounding))
-
-    def _place(self, batch: _Batch, ext: Ints, renumbered: Mask | None) -> Ints:
-        """Positions in samples, a new time line begun where the old one does not hold; jitter on the way."""
-        rows, at = self._rows, batch.at
-        time = rtp.timestamps(batch.packets)
-        flowing = rows.flowing[at]
-        fresh = None if np.count_nonzero(flowing) == len(flowing) and renumbered is None else ~flowing
-        if fresh is not None and renumbered is not None:
-            fresh = fresh | renumbered
-        position = self._ring.place(at, time, fresh=fresh)
-        newest = ext >= rows.ext_max[at]
-        restart = self._ring.must_restart(at, position // FRAME_SAMPLES, newest=newest)
-        if restart is not None and np.count_nonzero(restart):
-            position = self._ring.place(at, time, fresh=restart if fresh is None else fresh | restart)
-            rows.transit[at[restart]] = UNSET
-        if fresh is not None:
-            rows.transit[at[fresh]] = UNSET
-            rows.top[at[fresh]] = rows.play[at[fresh]]
-            rows.flowing[at] = True
-        self._ring.keep_place(at, time, position)
-        quality.jitter(rows, at, batch.arrivals, position)
-        return position
-
-    def _plain(self, batch: _Batch, ext: Ints, renumbered: Mask | None) -> None:
-        position = self._place(batch, ext, renumbered)
-        frame = position // FRAME_SAMPLES
-        whole = position == frame * FRAME_SAMPLES
-        if np.count_nonzero(whole) == len(whole):
-            self._ring.insert(batch.at, frame, ext, batch.arrivals, batch.packets)
-            return
-        keep = np.flatnonzero(whole)
-        some = batch.only(keep)
-        self._ring.insert(some.at, frame[keep], ext[keep], some.arrivals, some.packets)
-        rest = np.flatnonzero(~whole)
-        inside = _Payload(np.full(len(rest), rtp.HEADER_BYTES), np.full(len(rest), rtp.FRAME_BYTES))
-        self._pieces(batch.only(rest), position[rest], ext[rest], inside)
-
-    def _pieces(self, batch: _Batch, position: Ints, ext: Ints, payload: _Payload) -> None:
-        for index in range(len(batch.at)):
-            start = int(payload.at[index])
-            self._ring.insert_piece(
-                int(batch.at[index]), int(position[index]), int(ext[index]), int(batch.arrivals[index]),
-                batch.packets[index, start : start + int(payload.size[index])],
-            )  # fmt: skip

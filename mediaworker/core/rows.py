@@ -31,7 +31,7 @@ _DEFAULTS: Final[dict[str, tuple[type, float]]] = {
     "opened": (np.bool_, 0), "started": (np.bool_, 0), "receives": (np.bool_, 0), "sends": (np.bool_, 0),
     "echo": (np.bool_, 0), "detect": (np.bool_, 0), "record": (np.bool_, 0), "room": (np.int64, -1),
     "muted": (np.bool_, 0), "deaf": (np.bool_, 0), "voice": (np.float64, 1), "whisper_to": (np.int64, -1),
-    "alaw": (np.bool_, 0), "coded": (np.bool_, 0), "wide": (np.bool_, 0), "clock": (np.int64, 160), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1),
+    "alaw": (np.bool_, 0), "coded": (np.bool_, 0), "wide": (np.bool_, 0), "clock": (np.int64, 160), "first_word": (np.uint16, 0), "dtmf_type": (np.int64, -1), "inband": (np.int64, 0),
     # whose packets are taken
     "negotiated": (np.uint64, 0), "source": (np.uint64, 0), "ssrc": (np.uint32, 0), "pinned": (np.bool_, 0), "secure": (np.bool_, 0),
     # RFC 3550 appendix A.1, A.3 and A.8
@@ -117,6 +117,8 @@ class Rows:
     clock: Ints
     """Units of the RTP clock in 20 ms."""
     dtmf_type: Ints
+    inband: Ints
+    """Key presses are looked for in its sound: 0 never, 1 where no telephone event was agreed, 2 always."""
     ext_max: Ints
     base_ext: Ints
     expected_before: Ints

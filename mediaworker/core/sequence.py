@@ -12,6 +12,8 @@ from mediaworker.core.rows import Index, Ints, Mask, Rows
 
 MAX_DROPOUT: Final = 3_000
 MAX_MISORDER: Final = 100
+WINDOW: Final = 64
+_ONE: Final = np.uint64(1)
 
 
 def distance(seq: Ints, ext_max: Ints) -> Ints:
@@ -26,6 +28,8 @@ def restart(rows: Rows, at: Index, seq: Ints) -> None:
     rows.ext_max[at] = seq
     rows.base_ext[at] = seq
     rows.bad_seq[at] = -1
+    rows.seen[at] = 0
+    rows.seen_top[at] = seq - 1
 
 
 def extend(rows: Rows, at: Index, seq: Ints) -> tuple[Ints, Mask | None, Mask | None]:
@@ -47,6 +51,30 @@ def extend(rows: Rows, at: Index, seq: Ints) -> tuple[Ints, Mask | None, Mask | 
     rows.bad_seq[at[jumped]] = (seq[jumped] + 1) & 65_535
     rows.ext_max[at] = np.where(renumbered, seq, np.where(jumped, known, np.maximum(known, ext)))
     return ext, jumped, renumbered
+
+
+def repeated(rows: Rows, at: Index, ext: Ints) -> Mask | None:
+    """Which of the packets, one per row, came before; None for none. Those that came after a later one are counted.
+
+    The window is of 64 packets, like that of RFC 3711 section 3.3.2: what is older counts as reordered.
+    """
+    ahead = ext - rows.seen_top[at]
+    seen = rows.seen[at]
+    if np.count_nonzero(ahead == 1) == len(ahead):
+        rows.seen[at] = (seen << _ONE) | _ONE
+        rows.seen_top[at] = ext
+        return None
+    onward = ahead > 0
+    shift = np.minimum(np.abs(ahead), WINDOW - 1).astype(np.uint64)
+    bit = _ONE << shift
+    again: Mask = ~onward & (ahead > -WINDOW) & ((seen & bit) != 0)
+    moved = np.where(ahead < WINDOW, seen << shift, np.uint64(0)) | _ONE
+    back = np.where(ahead > -WINDOW, seen | bit, seen)
+    rows.seen[at] = np.where(onward, moved, back)
+    rows.seen_top[at] = np.maximum(rows.seen_top[at], ext)
+    rows.reordered[at] += ~onward & ~again
+    rows.duplicate[at] += again
+    return again if np.count_nonzero(again) else None
 
 
 def expected(rows: Rows, at: Index) -> Ints:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from mediaworker.core.jitter import PAST_FRAMES, JitterRing
 from mediaworker.core.legs import Samples, SpeechEvent
 from mediaworker.core.rows import Index, Rows
+from mediaworker.core.timeline import OwnTime
 from mediaworker.core.vad import IDLE, Detector, levels_dbfs
 from shared.contracts import TurnSettings
 
@@ -31,8 +32,10 @@ class SpeechGate:
         wanted = self._rows.detect[span] & self._rows.started[span]
         self._lists[phase] = np.flatnonzero(wanted) + span.start
 
-    def step(self, phase: int) -> tuple[list[SpeechEvent], npt.NDArray[np.int32]]:
-        """Events of this frame; rows inside an utterance, those that ended with this frame included."""
+    def step(self, phase: int, own_time: OwnTime) -> tuple[list[SpeechEvent], npt.NDArray[np.int32]]:
+        """Events of this frame; rows inside an utterance, those that ended with this frame included, but for those whose
+        frame was made up while playout waited.
+        """
         rows = self._lists[phase]
         if not rows.size:
             return [], np.zeros(0, np.int32)
@@ -41,6 +44,9 @@ class SpeechGate:
         levels = levels_dbfs(self._rows.caller_pcm[rows])
         events = detector.step(rows, levels, self._ring.arrived(rows))
         inside = (before != IDLE) | (detector.state[rows] != IDLE)
+        if own_time:
+            waiting = [row for row, pcm in own_time.items() if not pcm.size]
+            inside &= ~np.isin(rows, waiting)
         return events, rows[inside].astype(np.int32)
 
     def pre_roll(self, row: int) -> Samples:
