@@ -10,6 +10,7 @@ from shared.contracts.control import (
     DigitsVia,
     Direction,
     EndReason,
+    InbandDtmf,
     MediaAnswer,
     MediaClose,
     MediaDigits,
@@ -60,7 +61,7 @@ from shared.contracts.speech import (
 
 __all__ = [
     "AiWorkers", "AppKind", "AppSpec", "CallEvent", "CodecName", "DialogueAttach", "DialogueDetach", "DialogueUpdate",
-    "DigitSource", "DigitsVia", "Direction", "DtmfReceived", "EndReason", "Mark", "MediaAnswer", "MediaClose",
+    "DigitSource", "DigitsVia", "Direction", "DtmfReceived", "EndReason", "InbandDtmf", "Mark", "MediaAnswer", "MediaClose",
     "MediaDigits", "MediaEnded", "MediaFormat", "MediaInfoDigit", "MediaMix", "MediaOpen", "MediaPlay", "MediaPlayControl", "MediaPlayed", "MediaRecord", "MediaSource",
     "MediaStart", "MediaUpdate", "Message", "OpusSettings", "Part", "PcmToMedia", "PcmToStt", "PlayAction",
     "PlayLine", "Played", "RecordAction", "ReplyEnd", "ReplyFrame", "RtpEndpoint", "SegmentPlayed", "Speak",

@@ -17,6 +17,7 @@ PlayAction = Literal["pause", "resume", "flush", "skip", "mark"]
 Played = Literal["started", "finished", "flushed", "failed", "mark", "paused", "resumed"]
 RecordAction = Literal["start", "pause", "resume", "stop"]
 DigitsVia = Literal["auto", "rfc4733", "inband"]
+InbandDtmf = Literal["auto", "always", "never"]
 DigitSource = Literal["rfc4733", "inband", "info"]
 EndReason = Literal[
     "bye",  # the caller hung up
