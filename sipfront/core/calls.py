@@ -16,9 +16,11 @@ from sipfront.core.desk import Desk
 from sipfront.core.dialog import DialogKey
 from sipfront.core.effects import Control, Count, LogEvent, MarkAnswered, Note, Observe, Place, Release
 from sipfront.core.fsm import step
+from sipfront.core.info import Press
 from sipfront.core.lease import CLOSE_TRIES, LEASE, RESERVE_TRIES
 from sipfront.core.media_messages import (
     close_message,
+    digit_message,
     open_message,
     reservation,
     start_message,
@@ -114,6 +116,12 @@ class Calls:
             self._event(call, Event.CANCEL, now_ns)
         elif self._desk.transactions.unanswered(txn):
             self.talks.event(call, TalkEvent.CANCEL, now_ns)
+
+    def pressed(self, call: Call, press: Press) -> None:
+        """A key press in an INFO: told to the media worker, which hears of the same press by RTP, perhaps."""
+        if call.place and call.lease is lease.State.OPEN:
+            message = digit_message(call, self._desk.settings, self._desk.mint.token(), press)
+            self._desk.out.append(Control(call.place.worker, message))
 
     def acknowledge(self, call: Call, ack: Request, now_ns: int) -> None:
         """An ACK inside the dialog; only that of the 2xx we wait for counts."""
@@ -361,7 +369,9 @@ class Calls:
         if message.ok:
             self._media(call, lease.Event.OPENED, now_ns)
             return
-        call.refusal = (503, "", message.reason)
+        # An address that the worker will not send to is the caller's doing, and no other worker would take it.
+        code = 488 if message.reason == "remote_denied" else 503
+        call.refusal = (code, "", message.reason)
         if message.reason == "port_busy" and call.tries < RESERVE_TRIES:
             call.tries += 1
             self._media(call, lease.Event.BUSY, now_ns)

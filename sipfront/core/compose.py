@@ -15,7 +15,7 @@ from sipfront.core.message import Request
 PHRASES = {
     100: "Trying", 180: "Ringing", 200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
     408: "Request Timeout", 415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension",
-    481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 487: "Request Terminated",
+    469: "Bad Info Package", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 487: "Request Terminated",
     488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented",
     503: "Service Unavailable", 504: "Server Time-out", 505: "Version Not Supported",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import replace
 from shared.config import Route
 from shared.contracts import EndReason, MediaAnswer, MediaEnded
 from sipfront.core import dialog as dialogs
-from sipfront.core import lease
+from sipfront.core import info, lease
 from sipfront.core.body import SDP, session_description, taken_instead
 from sipfront.core.call import Call
 from sipfront.core.calls import Calls
@@ -212,8 +212,21 @@ class Front:
             self.calls.bye(call, txn, now_ns)
         elif method == "INVITE":
             self.calls.reinvite(call, txn, now_ns)
-        else:  # OPTIONS, INFO: DTMF in INFO is taken note of, RFC 4733 is what the media worker hears
+        elif method == "INFO":
+            self._info(call, txn, now_ns)
+        else:  # OPTIONS
             self._desk.answer(txn, 200, now_ns, extra=_abilities())
+
+    def _info(self, call: Call, txn: ServerTransaction, now_ns: int) -> None:
+        try:
+            pressed = info.press(txn.request)
+        except BadMessage as error:
+            extra = {415: [("Accept", info.TAKEN)], 469: [("Recv-Info", "")]}.get(error.code, [])
+            self._desk.answer(txn, error.code, now_ns, phrase=error.phrase, extra=extra)
+            return
+        if pressed:
+            self.calls.pressed(call, pressed)
+        self._desk.answer(txn, 200, now_ns)
 
     # --- outside of dialogs
 

@@ -3,6 +3,7 @@
 from shared.contracts import (
     AiWorkers,
     MediaClose,
+    MediaInfoDigit,
     MediaOpen,
     MediaStart,
     MediaUpdate,
@@ -10,6 +11,7 @@ from shared.contracts import (
 from sipfront.core.call import Call
 from sipfront.core.desk import Settings
 from sipfront.core.effects import Place, Reserve
+from sipfront.core.info import Press
 from sipfront.core.offer_answer import Agreement
 
 
@@ -43,6 +45,13 @@ def update_message(call: Call, settings: Settings, msg_id: str, agreement: Agree
     return MediaUpdate(
         msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, remote=agreement.remote,
         format=agreement.format, srtp=agreement.srtp,
+    )  # fmt: skip
+
+
+def digit_message(call: Call, settings: Settings, msg_id: str, press: Press) -> MediaInfoDigit:
+    return MediaInfoDigit(
+        msg_id=msg_id, reply_to=settings.front, call_id=call.call_id, digit=press.digit,
+        duration_ms=press.duration_ms,
     )  # fmt: skip
 
 

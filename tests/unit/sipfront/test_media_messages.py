@@ -15,16 +15,19 @@ from shared.contracts import (
     encode,
 )
 from sipfront.core.effects import Place, Reserve
+from sipfront.core.info import Press
 from sipfront.core.media_messages import (
     close_message,
+    digit_message,
     open_message,
     reservation,
     start_message,
     update_message,
 )
 from sipfront.core.offer_answer import Agreement
+from sipfront.core.terms import Terms
 from tests.support.front_bench import PLACE, FrontBench
-from tests.support.sip_messages import Caller
+from tests.support.sip_messages import OFFER, Caller
 
 pytestmark = pytest.mark.unit
 
@@ -108,3 +111,24 @@ def test_close_says_why_the_call_ended(bench):
     bench.send(caller.bye())
     [closed] = bench.controls(MediaClose)
     assert closed.reason == "bye"
+
+
+def test_key_press_is_told_as_it_came(bench):
+    told = digit_message(bench.call, settings(bench), "m4", Press("#", 90))
+    assert (told.call_id, told.reply_to, told.digit, told.duration_ms) == (
+        bench.call.call_id,
+        "front-0.1",
+        "#",
+        90,
+    )
+    assert decode(encode(told)) == told
+
+
+def test_keys_reach_the_media_worker_with_the_call():
+    bench = FrontBench(ROUTES, terms=Terms(srtp="optional"))
+    line = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40
+    bench.send(Caller(user="helper").invite(body=f"{OFFER}{line}\r\n"))
+    opened = open_message(bench.call, PLACE, settings(bench), "m8")
+    assert opened.srtp
+    assert opened.srtp == bench.call.agreement.srtp
+    assert decode(encode(opened)).srtp == opened.srtp

@@ -2,9 +2,10 @@
 
 import pytest
 
-from shared.contracts import MediaUpdate
+from shared.contracts import MediaStart, MediaUpdate
 from sipfront.core.call import State, Talk
 from sipfront.core.effects import Send
+from sipfront.core.terms import Terms
 from tests.support.front_bench import FrontBench
 from tests.support.sip_messages import OFFER, Caller, offer, reply
 
@@ -192,3 +193,79 @@ def test_body_of_another_kind_is_told_what_is_taken():
     [answer] = bench.send(caller.invite(body="x", kind="text/plain"))
     assert (answer.code, answer.header("Accept")) == (415, "application/sdp")
     assert bench.call.state is State.CONFIRMED
+
+
+# --- codecs and keys
+
+WIDE = Terms(codecs=("OPUS", "G722", "PCMU", "PCMA"), srtp="optional")
+KEYED = (
+    OFFER.replace("RTP/AVP", "RTP/SAVP") + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40 + "\r\n"
+)
+OPUS = offer(m="audio 6000 RTP/AVP 107 8") + "a=rtpmap:107 opus/48000/2\r\n"
+
+
+def confirmed(body: str) -> tuple[FrontBench, Caller]:
+    bench, caller = FrontBench(terms=WIDE), Caller()
+    bench.answered(caller, caller.invite(body=body))
+    bench.send(caller.ack())
+    bench.media(message=bench.controls(MediaStart)[-1])
+    return bench, caller
+
+
+def test_another_codec_is_an_update():
+    bench, caller = confirmed(OFFER)
+    bench.send(reinvite(caller, OPUS))
+    assert bench.controls(MediaUpdate)[-1].format.codec == "OPUS"
+    [answer] = bench.media()
+    assert "a=rtpmap:107 opus/48000/2" in answer.body
+
+
+def test_same_keys_again_change_nothing_and_other_keys_come_with_a_new_one_of_ours():
+    bench, caller = confirmed(KEYED)
+    ours = bench.opens()[-1].srtp.local
+    [answer] = bench.send(reinvite(caller, KEYED))
+    assert answer.code == 200
+    assert not bench.controls(MediaUpdate)
+    bench.send(caller.ack())
+    bench.send(reinvite(caller, KEYED.replace("A" * 40, "B" * 40)))
+    changed = bench.controls(MediaUpdate)[-1].srtp
+    assert changed.remote != bytes(30)
+    assert changed.local != ours
+    [answer] = bench.media()
+    assert "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" in answer.body
+
+
+def test_offer_of_ours_in_a_call_with_keys_keeps_them():
+    bench, caller = confirmed(KEYED)
+    [answer] = bench.send(reinvite(caller, ""))
+    assert "m=audio 40000 RTP/SAVP" in answer.body
+    bench.send(caller.ack(KEYED))
+    assert not bench.controls(MediaUpdate)
+    assert bench.call.offer is None
+    caller.cseq += 1
+    [answer] = bench.send(caller.invite(body=""))
+    bench.send(caller.ack(KEYED.replace("A" * 40, "B" * 40)))
+    update = bench.controls(MediaUpdate)[-1]
+    assert update.srtp.local == bench.opens()[-1].srtp.local
+    assert update.srtp.remote != bytes(30)
+
+
+def test_late_offer_brings_the_codec_with_the_ack():
+    bench, caller = FrontBench(terms=WIDE), Caller()
+    bench.answered(caller, caller.invite(body=""))
+    bench.send(caller.ack(OPUS))
+    update = bench.controls(MediaUpdate)[-1]
+    assert (update.format.codec, update.format.payload_type, update.format.direction) == (
+        "OPUS",
+        107,
+        "sendrecv",
+    )
+
+
+def test_address_that_only_the_worker_refuses_is_488():
+    bench, caller = FrontBench(), Caller()
+    bench.send(caller.invite())
+    bench.reserved()
+    [answer] = bench.media(ok=False, reason="remote_denied")
+    assert answer.code == 488
+    assert "remote_denied" in answer.header("Warning")
