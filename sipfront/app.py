@@ -148,7 +148,13 @@ def terms_of(config: Config) -> Terms:
         media.remote_deny, media.remote_allow, own_host=media.advertised_host,
         own_ports=parse_port_range(media.ports),
     )  # fmt: skip
-    return Terms(codecs=media.codecs, srtp=config.sip.srtp, suites=config.sip.srtp_suites, egress=egress)
+    return Terms(
+        codecs=media.codecs,
+        srtp=config.sip.srtp,
+        suites=config.sip.srtp_suites,
+        rtcp_mux=True,
+        egress=egress,
+    )
 
 
 async def serve(config: Config, name: str) -> None:

@@ -130,7 +130,7 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     Loopback is not denied where `advertised_host` is a loopback address: then all callers are on this machine."""
     remote_allow: tuple[str, ...] = ()
     """Exceptions from `remote_deny`."""
-    codecs: tuple[CodecName, ...] = ("PCMU", "PCMA")
+    codecs: tuple[CodecName, ...] = ("OPUS", "G722", "PCMU", "PCMA", "L16")
     """Codecs that calls may use; the order is that of our own offers (INVITE without an offer). A media worker that lacks
     one does not start."""
     jitter_max_ms: Positive = 200
