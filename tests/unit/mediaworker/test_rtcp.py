@@ -52,10 +52,41 @@ def test_any_octets_are_survived(data: bytes):
 
 
 def test_round_trip_is_arrival_less_sending_less_the_peers_delay():
-    block = rtcp.Block(ssrc=1, fraction_lost=0, lost=0, highest=0, jitter=0, lsr=65_536, dlsr=6_554)
-    assert rtcp.round_trip_ms(65_536 + 6_554 + 655, block) == pytest.approx(10, abs=0.1)
-    assert rtcp.round_trip_ms(65_536 + 6_550, block) == 0
-    assert rtcp.round_trip_ms(5, rtcp.Block(ssrc=1, fraction_lost=0, lost=0, highest=0, jitter=0)) is None
+    assert rtcp.round_trip_ms(65_536 + 6_554 + 655, 65_536, 6_554) == pytest.approx(10, abs=0.1)
+    assert rtcp.round_trip_ms(65_536 + 6_550, 65_536, 6_554) == 0
+    assert rtcp.round_trip_ms(5, 0, 0) is None
+
+
+def test_a_round_trip_survives_the_wrap_of_the_short_clock():
+    assert rtcp.round_trip_ms(100, 0xFFFF_FFFF - 555, 0) == pytest.approx(656 / 65.536, abs=0.01)
+
+
+@pytest.mark.parametrize(("last", "delay"), [(0x1234_5678, 0), (65_536, 2 * 65_536), (9 * 65_536, 0)])
+def test_an_answer_that_cannot_be_to_us_gives_no_round_trip(last: int, delay: int):
+    """A time we never sent, a delay longer than the time since, one from the future."""
+    assert rtcp.round_trip_ms(2 * 65_536, last, delay) is None
+
+
+def test_delays_count_in_65536ths_and_not_backwards():
+    assert rtcp.since(0, 1_500_000_000) == 98_304
+    assert rtcp.since(10, 5) == 0
+
+
+def test_padding_at_the_end_is_taken_off():
+    packet = rtcp.compound(4, "us@here", SENDER, BLOCK, bye=True)
+    padded = packet[:-8] + b"\xa1\xcb\x00\x02" + packet[-4:] + b"\0\0\0\4"
+    report = rtcp.parse(padded)
+    assert report is not None
+    assert report.bye == [4]
+    for last in (b"\0\0\0\0", b"\0\0\0\xff"):
+        assert rtcp.parse(padded[:-4] + last) is None
+
+
+def test_the_first_report_of_a_compound_names_who_speaks():
+    two = rtcp.compound(4, "us@here", SENDER, BLOCK) + rtcp.compound(5, "us@here", None, None)
+    report = rtcp.parse(two)
+    assert report is not None
+    assert report.ssrc == 4
 
 
 def test_ntp_counts_from_1900():
