@@ -94,25 +94,6 @@ def jitter(arrivals_ns: list[int], stamps: list[int]) -> float:
     return value
 
 
-def conceal(history: list[int], run: int) -> list[int]:
-    """160 samples that continue `history` (480 samples), `run` frames into a hole."""
-    gains = (32_768, 24_576, 12_288, 0)
-    best_lag, best_score = 0, -math.inf
-    for lag in range(32, 161):
-        template, candidate = history[400:480], history[400 - lag : 480 - lag]
-        product = sum(a * b for a, b in zip(template, candidate, strict=True))
-        energy = sum(b * b for b in candidate) + 1
-        score = float(product) ** 2 / energy if product > 0 else -1.0
-        if score > best_score:
-            best_lag, best_score = lag, score
-    out = []
-    for index in range(160):
-        source = history[480 - best_lag + (run * 160 + index) % best_lag]
-        gain = gains[run] + (gains[run + 1] - gains[run]) * index // 160
-        out.append((source * gain) >> 15)
-    return out
-
-
 def mix_minus(frames: dict[int, list[int]], rooms: dict[int, int]) -> dict[int, list[int]]:
     """What each leg hears: everyone of its room but itself, clipped once."""
     heard = {}

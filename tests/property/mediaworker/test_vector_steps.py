@@ -12,7 +12,7 @@ from mediaworker.core.mix import clip, mix_minus
 from mediaworker.core.rows import Rows
 from mediaworker.core.vad import Detector
 from shared.contracts import TurnSettings
-from tests.support import reference
+from tests.support import reference, reference_plc
 
 pytestmark = pytest.mark.property
 
@@ -89,13 +89,15 @@ def test_jitter(packets: list[tuple[int, int]]):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(samples, min_size=480, max_size=480), st.integers(0, 2), st.floats(50, 400))
-def test_concealment(noise: list[int], run: int, hz: float):
-    voice = (9_000 * np.sin(2 * np.pi * hz * np.arange(480) / 8_000)).astype(np.int16)
-    history = np.stack([np.array(noise, np.int16), voice])
+@given(st.integers(0, 1 << 30), st.integers(0, 3), st.floats(50, 400))
+def test_concealment(seed: int, run: int, hz: float):
+    noise = np.random.default_rng(seed).integers(-32_768, 32_768, 480).astype(np.int16)
+    voice = (9_000 * np.sin(2 * np.pi * hz * np.arange(480) / 8_000) + noise / 30).astype(np.int16)
+    history = np.stack([noise, voice])
     filled = plc.conceal(history, np.array([run, run]))
     for row in range(2):
-        assert filled[row].tolist() == reference.conceal(history[row].tolist(), run)
+        slow = reference_plc.conceal(history[row].tolist(), run)
+        assert np.abs(filled[row].astype(int) - slow).max() <= 1  # sums in another order, rounded
 
 
 @QUICK

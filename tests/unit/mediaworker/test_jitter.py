@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.g711 import MU_LAW
-from mediaworker.core.jitter import PAST_FRAMES, SLOTS, WINDOW_TICKS, JitterRing
-from mediaworker.core.rows import FAR, Rows
+from mediaworker.core.g711 import A_LAW, MU_LAW
+from mediaworker.core.jitter import AHEAD, SLOTS, JitterRing, whole_blocks
+from mediaworker.core.rows import NO_FRAME, Rows
 
 pytestmark = pytest.mark.unit
 
@@ -12,135 +12,135 @@ SPAN = slice(0, 1)
 
 
 class Line:
-    """One row of a ring; frames carry their number in their first octet."""
+    """One row of a ring; frames carry their number in their octets."""
 
-    def __init__(self, max_frames: int = 10) -> None:
+    def __init__(self) -> None:
         self.rows = Rows(1, 1)
         self.rows.take(0)
         self.rows.flowing[0] = True
-        self.ring = JitterRing(self.rows, max_frames)
-        self.rows.top[0] = 0
+        self.ring = JitterRing(self.rows)
 
-    def insert(self, frame: int, *, ext: int | None = None, arrived_ns: int = 0) -> None:
+    def insert(self, frame: int, *, arrived_ns: int = 0) -> None:
         packet = np.full((1, 256), frame & 0xFF, np.uint8)
-        number = frame if ext is None else ext
-        self.ring.insert(AT, np.array([frame]), np.array([number]), np.array([arrived_ns]), packet)
+        self.ring.insert(AT, np.array([frame]), np.array([frame]), np.array([arrived_ns]), packet)
 
-    def play(self) -> int | None:
+    def blocks(self, position: int, size: int, value: int, *, start: int = 12) -> None:
+        packet = np.zeros((1, 1_024), np.uint8)
+        packet[0, start : start + size] = value
+        self.ring.insert_blocks(
+            AT,
+            np.array([position]),
+            np.array([1]),
+            np.array([5]),
+            packet,
+            np.array([start]),
+            np.array([size]),
+        )
+
+    def play(self) -> list[int] | None:
+        """The octets of the frame due, None where it is not whole; goes on in any case."""
         payload = np.zeros((1, 160), np.uint8)
-        have = self.ring.due(SPAN, 0, payload)
-        self.ring.advance(SPAN, have)
-        return int(payload[0, 0]) if have[0] else None
+        have = self.ring.complete(SPAN)[0]
+        self.ring.read(SPAN, payload)
+        self.rows.last_good[0] = self.rows.play[0] if have else self.rows.last_good[0]
+        self.rows.play[0] += 1
+        return payload[0].tolist() if have else None
 
 
-def test_frames_are_played_in_their_order_whatever_order_they_came_in():
+def test_frames_are_there_in_their_order_whatever_order_they_came_in():
     line = Line()
     for frame in (2, 0, 1, 3):
-        line.insert(frame)
-    assert [line.play() for _ in range(5)] == [0, 1, 2, 3, None]
-    assert (line.rows.hole_run[0], line.rows.last_good[0]) == (1, 3)
+        line.insert(frame, arrived_ns=10 * frame)
+    played = [line.play() for _ in range(5)]
+    assert [frame[0] if frame else None for frame in played] == [0, 1, 2, 3, None]
+    assert line.ring.arrived(AT)[0] == 30
+    assert line.rows.top[0] == 3
 
 
-def test_the_same_packet_twice_is_a_duplicate_also_after_it_was_played():
+def test_a_packet_whose_frame_is_over_is_late():
     line = Line()
-    line.insert(0)
-    line.insert(0)
-    line.play()
-    line.insert(0)
-    assert line.rows.duplicate[0] == 2
-    assert line.rows.late[0] == 0
-
-
-def test_a_late_packet_makes_playout_wait_as_long_as_it_was_late():
-    line = Line()
-    line.insert(0)
-    assert [line.play() for _ in range(4)] == [0, None, None, None]
+    line.rows.play[0] = 3
     line.insert(2)
-    assert (line.rows.late[0], line.rows.stall[0]) == (1, 2)
-    line.insert(4)
-    assert [line.play() for _ in range(4)] == [None, None, 4, None]
+    assert line.rows.late[0] == 1
+    assert not line.ring.is_complete(AT, np.array([2]))[0]
 
 
-def test_the_wait_is_bounded_by_the_maximum_depth():
-    line = Line(max_frames=3)
-    line.insert(0)
-    for _ in range(9):
-        line.play()
-    line.insert(1)
-    assert line.rows.stall[0] == 3
-
-
-def test_more_than_the_maximum_depth_is_skipped_at_once():
-    line = Line(max_frames=4)
-    for frame in range(12):
-        line.insert(frame)
-    assert line.play() == 7
-    assert line.ring.skipped == 7
-
-
-def test_spare_depth_shrinks_by_one_frame_in_a_window():
+@pytest.mark.parametrize("size", [80, 160, 240, 320, 480])
+def test_packets_of_10_to_60_ms_fill_whole_frames(size: int):
     line = Line()
-    played = []
-    for frame in range(3, WINDOW_TICKS + 60):
-        line.insert(frame)
-        played.append(line.play())
-    heard = [frame for frame in played if frame is not None]
-    assert set(range(3, WINDOW_TICKS + 50)) - set(heard) == {WINDOW_TICKS - 1}
-    assert line.ring.skipped == 1
-    assert line.rows.min_slack[0] < FAR
+    count = 4 * 480 // size
+    for index in range(count):
+        line.blocks(index * size, size, index + 1, start=12 + 4 * (index % 2))
+    heard = [octet for _ in range(4 * 480 // 160) for octet in line.play() or []]
+    assert heard == [index + 1 for index in range(count) for _ in range(size)]
+    assert line.play() is None
 
 
-def test_a_frame_too_far_ahead_is_not_stored():
+def test_half_a_frame_is_not_whole_and_its_other_half_is_silence():
     line = Line()
-    line.insert(SLOTS - PAST_FRAMES)
-    assert line.rows.top[0] == 0
+    line.rows.alaw[0] = True
+    line.blocks(0, 240, 9)
+    assert line.ring.is_complete(AT, np.array([0]))[0]
+    assert not line.ring.is_complete(AT, np.array([1]))[0]
+    past = line.ring.history(AT, 1, np.array([1]))[0]
+    assert past.tolist() == [int(A_LAW.decoder[9])] * 80 + [int(A_LAW.decoder[A_LAW.silence])] * 80
 
 
-def test_only_the_newest_packet_may_begin_a_new_time_line():
+def test_blocks_beyond_either_end_of_the_ring_are_left_out():
     line = Line()
-    far = np.array([500])
-    yes, no = np.array([True]), np.array([False])
-    assert line.ring.must_restart(AT, far, newest=yes)[0]
-    assert not line.ring.must_restart(AT, far, newest=no)[0]
-    assert line.ring.must_restart(AT, -far, newest=yes)[0]
-    assert line.ring.must_restart(AT, np.array([3]), newest=yes) is None
+    line.rows.play[0] = 1
+    line.blocks(0, 320, 7)
+    line.blocks(AHEAD * 160, 480, 8)
+    assert line.rows.late[0] == 0
+    assert line.rows.top[0] == AHEAD
+    line.blocks(0, 160, 7)
+    assert line.rows.late[0] == 1
 
 
-def test_places_follow_the_time_stamp_over_its_wrap():
-    line = Line()
-    line.ring.keep_place(AT, np.array([2**32 - 160]), np.array([800]))
-    assert line.ring.place(AT, np.array([0]), fresh=None)[0] == 960
-    assert line.ring.place(AT, np.array([2**32 - 320]), fresh=None)[0] == 640
+def test_only_multiples_of_ten_milliseconds_are_blocks():
+    assert whole_blocks(np.array([0, 80, 40, 160]), np.array([160, 240, 160, 100])).tolist() == [
+        True, True, False, False,
+    ]  # fmt: skip
 
 
 def test_a_piece_goes_where_it_belongs_and_the_rest_is_silence():
     line = Line()
-    line.ring.insert_piece(0, 80, 1, 5, np.full(160, 9, np.uint8))
-    payload = np.zeros((1, 160), np.uint8)
-    assert line.ring.due(SPAN, 0, payload)[0]
-    assert payload[0].tolist() == [MU_LAW.silence] * 80 + [9] * 80
-    line.ring.advance(SPAN, np.array([True]))
-    assert line.ring.due(SPAN, 0, payload)[0]
-    assert payload[0].tolist() == [9] * 80 + [MU_LAW.silence] * 80
+    line.ring.insert_piece(0, 100, 1, 5, np.full(220, 9, np.uint8))
+    assert line.play() is None
+    assert line.ring.history(AT, 1, np.array([0]))[0, :100].tolist() == [int(MU_LAW.decoder[0xFF])] * 100
+    assert line.play() == [9] * 160
     assert line.ring.arrived(AT)[0] == 5
-
-
-def test_a_piece_may_come_twice_or_too_late():
-    line = Line()
-    piece = np.full(80, 9, np.uint8)
-    for _ in range(2):
-        line.ring.insert_piece(0, 160, 1, 0, piece)
-    assert line.rows.duplicate[0] == 1
-    for _ in range(4):
-        line.play()
-    line.ring.insert_piece(0, 240, 2, 0, piece)
+    line.ring.insert_piece(0, 100, 2, 0, np.full(100, 9, np.uint8))
     assert line.rows.late[0] == 1
 
 
 def test_a_piece_longer_than_the_ring_is_cut():
     line = Line()
     line.ring.insert_piece(0, 0, 1, 0, np.full(160 * 60, 9, np.uint8))
-    assert line.rows.top[0] == SLOTS - PAST_FRAMES - 1
+    assert line.rows.top[0] == AHEAD - 1
+
+
+def test_marks_of_a_coded_leg_follow_its_clock():
+    line = Line()
+    line.rows.coded[0], line.rows.clock[0] = True, 960
+    line.ring.insert_mark(0, 0, 2_880, 1, 7)
+    line.ring.insert_mark(0, 2_880, 480, 2, 8)
+    whole = [bool(line.ring.is_complete(AT, np.array([frame]))[0]) for frame in range(5)]
+    assert whole == [True, True, True, False, False]
+    line.ring.insert_mark(0, 3_360, 480, 3, 9)
+    assert line.ring.is_complete(AT, np.array([3]))[0]
+    line.rows.play[0] = 4
+    line.ring.insert_mark(0, 2_880, 960, 4, 9)
+    assert line.rows.late[0] == 1
+
+
+def test_the_next_frame_after_a_hole_is_found_with_its_number():
+    line = Line()
+    assert [values[0] for values in line.ring.next_there(AT)] == [AHEAD, NO_FRAME]
+    line.insert(4)
+    assert [values[0] for values in line.ring.next_there(AT)] == [4, 4]
+    assert line.ring.number(AT, np.array([4]))[0] == 4
+    assert line.ring.number(AT, np.array([5]))[0] == NO_FRAME
 
 
 def test_history_is_decoded_and_holes_are_zero():
@@ -153,8 +153,40 @@ def test_history_is_decoded_and_holes_are_zero():
     assert past[320:].tolist() == [int(MU_LAW.decoder[2])] * 160
 
 
-def test_a_cleared_row_has_no_past():
+@pytest.mark.parametrize("alaw", [False, True])
+def test_what_was_made_up_is_part_of_the_past(alaw: bool):
     line = Line()
-    line.insert(0)
+    line.rows.alaw[0] = alaw
+    law = A_LAW if alaw else MU_LAW
+    made_up = np.full((1, 160), int(law.decoder[0x93]), np.int16)
+    line.ring.mend(AT, np.array([1]), made_up)
+    assert line.ring.history(AT, 1, np.array([1]))[0].tolist() == made_up[0].tolist()
+
+
+def test_the_future_can_be_forgotten_without_the_past():
+    line = Line()
+    for frame in range(4):
+        line.insert(frame)
+    line.rows.play[0] = 2
+    line.ring.forget_future(0)
+    assert [bool(line.ring.is_complete(AT, np.array([frame]))[0]) for frame in range(4)] == [
+        True, True, False, False,
+    ]  # fmt: skip
     line.ring.clear(0)
-    assert line.play() is None
+    assert not line.ring.is_complete(AT, np.array([1]))[0]
+
+
+def test_what_is_left_out_is_told_for_legs_that_are_listened_to():
+    line = Line()
+    line.ring.leave_out(AT, np.array([3]))
+    line.rows.detect[0] = True
+    line.ring.leave_out(AT, np.array([2]))
+    assert (line.rows.play[0], line.ring.skipped, line.ring.left_out) == (5, 5, [(0, 3, 2)])
+
+
+def test_a_frame_is_gone_when_its_slot_is_taken_again():
+    line = Line()
+    line.insert(1)
+    line.rows.play[0] = SLOTS
+    line.insert(SLOTS + 1)
+    assert not line.ring.is_complete(AT, np.array([1]))[0]

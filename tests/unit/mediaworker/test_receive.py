@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from mediaworker.core.address import address_key, network
+from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.intake import Intake
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.receive import Receiver
 from mediaworker.core.rows import Rows
 from mediaworker.core.sources import SSRC_SILENCE_NS
+from mediaworker.core.timeline import NoCodedAudio
 from tests.support.engine_caller import rtp
 
 pytestmark = pytest.mark.unit
@@ -22,7 +25,9 @@ class Bed:
     def __init__(self, legs: int) -> None:
         self.rows = Rows(legs, 1)
         self.rejected: Counter[str] = Counter()
-        self.receiver = Receiver(self.rows, JitterRing(self.rows, 10), DtmfReceiver(), self.rejected)
+        delay = DelayTarget(self.rows, 200_000_000)
+        intake = Intake(self.rows, JitterRing(self.rows), delay, NoCodedAudio(), self.rejected)
+        self.receiver = Receiver(self.rows, intake, DtmfReceiver(), self.rejected)
         for row in range(legs):
             self.rows.take(0)
             self.rows.negotiated[row] = address_key("10.0.0.1", 4_000 + 2 * row)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 def bed(*detect: bool) -> tuple[Rows, SpeechGate]:
     rows = Rows(len(detect), 1)
-    gate = SpeechGate(rows, JitterRing(rows, 10), -45.0)
+    gate = SpeechGate(rows, JitterRing(rows), -45.0)
     for row, wanted in enumerate(detect):
         rows.take(0)
         rows.detect[row], rows.started[row] = wanted, True
@@ -25,15 +25,15 @@ def bed(*detect: bool) -> tuple[Rows, SpeechGate]:
 def test_only_legs_that_want_it_are_listened_to():
     rows, gate = bed(False, True, True)
     rows.caller_pcm[:2] = tone(300, 160)
-    told = [event for _ in range(3) for event in gate.step(0)[0]]
+    told = [event for _ in range(3) for event in gate.step(0, {})[0]]
     assert [(event.row, event.kind) for event in told] == [(1, Speech.ONSET)]
-    assert gate.step(0)[1].tolist() == [1]
+    assert gate.step(0, {})[1].tolist() == [1]
 
 
 def test_without_any_such_leg_nothing_happens():
     rows, gate = bed(False)
     rows.caller_pcm[:] = tone(300, 160)
-    events, inside = gate.step(0)
+    events, inside = gate.step(0, {})
     assert (events, inside.size) == ([], 0)
 
 
@@ -42,7 +42,7 @@ def test_a_leg_is_listened_to_from_its_start_on():
     rows.started[0] = False
     gate.changed(0)
     rows.caller_pcm[:] = tone(300, 160)
-    assert [gate.step(0)[0] for _ in range(5)] == [[]] * 5
+    assert [gate.step(0, {})[0] for _ in range(5)] == [[]] * 5
 
 
 def test_the_pre_roll_is_as_long_as_asked_for():
@@ -54,3 +54,13 @@ def test_the_pre_roll_is_as_long_as_asked_for():
     gate.open(0, TurnSettings(pre_roll_ms=60_000))
     assert len(gate.pre_roll(0)) < 160 * 40
     assert not np.any(gate.pre_roll(0))
+
+
+def test_a_frame_made_up_while_waiting_is_heard_but_not_passed_on():
+    rows, gate = bed(True, True)
+    rows.caller_pcm[:2] = tone(300, 160)
+    for _ in range(3):
+        gate.step(0, {})
+    own = {0: np.zeros(0, np.int16), 1: np.zeros(320, np.int16)}
+    assert gate.step(0, own)[1].tolist() == [1]
+    assert gate.step(0, {})[1].tolist() == [0, 1]
