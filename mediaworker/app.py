@@ -93,6 +93,7 @@ class MediaWorker:
             media_id=self._shell.worker_id,
             max_call_ns=config.sip.max_call_s * NS_PER_S,
             media_cidrs=media.media_cidrs,
+            inband_dtmf=media.inband_dtmf,
             egress=Egress(
                 media.remote_deny, media.remote_allow, own_host=media.advertised_host,
                 own_ports=parse_port_range(media.ports),

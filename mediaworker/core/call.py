@@ -166,10 +166,11 @@ class Call:
 
     def press(self, event: DtmfEvent) -> None:
         """A key was pressed."""
-        self._note("dtmf", digit=event.digit, duration_ms=event.duration_ms)
+        self._note("dtmf", digit=event.digit, duration_ms=event.duration_ms, source=event.source)
         if self.links.worker("llm"):
             self._send("llm", DtmfReceived(
                 call_id=self.call_id, turn=self.floor.turn, digit=event.digit, duration_ms=event.duration_ms,
+                source=event.source,
             ))  # fmt: skip
 
     def sounds(self, event: QualityEvent) -> None:

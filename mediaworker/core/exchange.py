@@ -17,6 +17,7 @@ from msgspec import structs
 
 from mediaworker.core.address import address_key
 from mediaworker.core.call import Call
+from mediaworker.core.dtmf.sender import Style
 from mediaworker.core.effects import (
     Assigned,
     Command,
@@ -28,6 +29,7 @@ from mediaworker.core.effects import (
     Failed,
     Forgotten,
     LiveWorkers,
+    Note,
     PortFreed,
     Released,
     Send,
@@ -38,10 +40,14 @@ from mediaworker.core.legs import LegLost, LegSetup, PlayoutEvent, TickResult
 from mediaworker.core.rates import RATES_HZ
 from mediaworker.core.rooms import RoomNumbers
 from shared.contracts import (
+    AppKind,
     EndReason,
+    InbandDtmf,
     MediaAnswer,
     MediaClose,
+    MediaDigits,
     MediaEnded,
+    MediaInfoDigit,
     MediaOpen,
     MediaStart,
     MediaUpdate,
@@ -57,6 +63,9 @@ ANSWERS_KEPT = 4_096
 
 ACK_LIMIT_NS = 60 * NS_PER_S
 """A leg whose front never said that the caller acknowledged: fronts give up after 64*T1 = 32 s, dead ones never."""
+
+_Asking = MediaStart | MediaUpdate | MediaDigits | MediaInfoDigit
+"""Requests about a call that is."""
 
 
 class Wire(Protocol):
@@ -85,6 +94,8 @@ class Limits:
     """Worker id of this process."""
     max_call_ns: int
     media_cidrs: tuple[str, ...] = ()
+    inband_dtmf: InbandDtmf = "auto"
+    """Where key presses are looked for in the sound (`media.inband_dtmf`)."""
     egress: Egress = field(default_factory=partial(Egress, own_host="127.0.0.1"))
 
 
@@ -190,7 +201,12 @@ class Exchange:
             echo=app.kind == "echo" and not parrot,
             room=room if app.kind == "conference" else -1,
             record=message.record,
+            inband_dtmf=self._inband(app.kind),
         )
+
+    def _inband(self, kind: AppKind) -> InbandDtmf:
+        """An echo has no use for digits: its sound goes back as it came, unless everything is to be listened to."""
+        return "never" if kind == "echo" and self._limits.inband_dtmf == "auto" else self._limits.inband_dtmf
 
     def _start(self, message: MediaStart, now_ns: int) -> None:
         call = self._asked(message)
@@ -216,6 +232,24 @@ class Exchange:
             self._end(call, message.reason, now_ns)
         if not self._repeated(message):
             self._answer(message)
+
+    def _digits(self, message: MediaDigits, _now_ns: int) -> None:
+        call = self._asked(message)
+        if not call:
+            return
+        style = Style(message.via, message.duration_ms, message.gap_ms, message.level_dbm0)
+        if self._engine.keys.press(call.row, message.digits, style):
+            # Which digits is not written: they may be a card number.
+            self._out.add(Note(call.call_id, "dtmf.sent", {"count": len(message.digits), "via": message.via}))
+            self._answer(message)
+        else:
+            self._answer(message, "bad_request")
+
+    def _info_digit(self, message: MediaInfoDigit, _now_ns: int) -> None:
+        call = self._asked(message)
+        if call:
+            known = self._engine.keys.told(call.row, message.digit, message.duration_ms)
+            self._answer(message, "" if known else "bad_request")
 
     def _audio(self, message: PcmToMedia, now_ns: int) -> None:
         if message.rate_hz not in RATES_HZ:
@@ -263,6 +297,8 @@ class Exchange:
         MediaStart: _start,
         MediaUpdate: _update,
         MediaClose: _close,
+        MediaDigits: _digits,
+        MediaInfoDigit: _info_digit,
         PcmToMedia: _audio,
         ReplyEnd: _reply_end,
         LiveWorkers: _live,
@@ -354,7 +390,7 @@ class Exchange:
         del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]
         self._out.add(Released(call.row, call.call_id, opened.rtp_port, opened.record))
 
-    def _asked(self, message: MediaStart | MediaUpdate) -> Call | None:
+    def _asked(self, message: _Asking) -> Call | None:
         """The call a request is about, unless it was answered before; an unknown call is answered here."""
         if self._repeated(message):
             return None
@@ -363,13 +399,13 @@ class Exchange:
             self._answer(message, "unknown_call")
         return call
 
-    def _repeated(self, message: MediaStart | MediaUpdate | MediaClose) -> bool:
+    def _repeated(self, message: _Asking | MediaClose) -> bool:
         known = self._answers.get(message.msg_id)
         if known:
             self._out.add(Send(message.reply_to, known))
         return known is not None
 
-    def _answer(self, message: MediaOpen | MediaStart | MediaUpdate | MediaClose, reason: str = "") -> None:
+    def _answer(self, message: _Asking | MediaOpen | MediaClose, reason: str = "") -> None:
         answer = MediaAnswer(msg_id=message.msg_id, call_id=message.call_id, ok=not reason, reason=reason)
         self._answers[message.msg_id] = answer
         if len(self._answers) > ANSWERS_KEPT:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.contracts import AppKind, CodecName, SrtpSuite, TurnSettings
+from shared.contracts import AppKind, CodecName, InbandDtmf, SrtpSuite, TurnSettings
 from shared.egress import REMOTE_DENY
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -133,6 +133,9 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     codecs: tuple[CodecName, ...] = ("OPUS", "G722", "PCMU", "PCMA", "L16")
     """Codecs that calls may use; the order is that of our own offers (INVITE without an offer). A media worker that lacks
     one does not start."""
+    inband_dtmf: InbandDtmf = "auto"
+    """Where key presses are looked for in the sound itself: auto, on legs that agreed to no telephone event (echo left out);
+    always, on every leg; never. A tone that is found is taken out of the caller's sound."""
     jitter_max_ms: Positive = 200
     vad_threshold_dbfs: float = -45.0
     """Frames louder than this, and than the noise floor by 9 dB, are speech."""

@@ -14,6 +14,7 @@ that a reader of any age can show an event it does not know.
 | agent.heard | LLM | turn, text, interrupted |
 | turn.latency | media | turn, endpoint_ms, stt_wait_ms, stt_decode_ms, llm_first_token_ms, llm_first_segment_ms, tts_first_frame_ms, bus_ms, voice_to_voice_ms |
 | dtmf | media | digit, duration_ms, source |
+| dtmf.sent | media | count, via |
 | attached | media | role, worker, epoch |
 | quality | media | direction (in: what we hear), state (low or recovered), mos, loss, jitter_ms, delay_ms of the last 5 s |
 | one_way | media | direction (in: we hear nothing; out: the caller gets nothing), state (begun or ended), cause |

@@ -328,8 +328,8 @@ def test_an_impossible_event_is_counted_and_changes_nothing() -> None:
 def test_a_key_press_is_logged_and_told() -> None:
     bench = Bench()
     row = bench.open()
-    effects = bench.found(dtmf=[DtmfEvent(row, "5", 120)])
-    assert notes(effects, "dtmf") == [{"digit": "5", "duration_ms": 120}]
+    effects = bench.found(dtmf=[DtmfEvent(row, "5", 120, "inband")])
+    assert notes(effects, "dtmf") == [{"digit": "5", "duration_ms": 120, "source": "inband"}]
     (told,) = sent(effects, DtmfReceived, "llm.1")
     assert (told.digit, told.duration_ms, told.turn) == ("5", 120, 0)
 
