@@ -14,7 +14,7 @@ from mediaworker.core.legs import Samples
 from mediaworker.core.playback import Playback
 from mediaworker.core.rows import Index, Mask
 from shared.contracts import PlayLine
-from shared.units import WIDE_FRAME_SAMPLES
+from shared.units import FRAME_SAMPLES, WIDE_FRAME_SAMPLES
 
 ROOM_FRAME: Final = WIDE_FRAME_SAMPLES
 
@@ -27,6 +27,7 @@ class Lines:
         self._half = legs + rooms
         self.playback = Playback(2 * self._half)
         self._ducker = Ducker(2 * self._half)
+        self._wide: set[int] = set()
 
     def __bool__(self) -> bool:
         """Whether anything is played anywhere."""
@@ -42,8 +43,20 @@ class Lines:
         """How soft a background line is while something is heard over it: a gain."""
         self._ducker.depth[line] = depth
 
+    def set_wide(self, row: int, *, wide: bool) -> None:
+        """A leg's rate from now on; what waits on its lines goes on at the new one."""
+        if wide == (row in self._wide):
+            return
+        (self._wide.add if wide else self._wide.discard)(row)
+        for line in (row, row + self._half):
+            self.playback.retune(line, up=wide)
+
+    def frame_of_leg(self, row: int) -> int:
+        return WIDE_FRAME_SAMPLES if row in self._wide else FRAME_SAMPLES
+
     def forget_leg(self, row: int) -> None:
         self._forget(row)
+        self._wide.discard(row)
 
     def forget_room(self, number: int) -> None:
         self._forget(self._legs + number)

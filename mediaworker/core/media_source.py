@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from mediaworker.core.legs import Samples
+from mediaworker.core.resample import HalfBand, to_samples
 from shared.contracts import ToneStep
 
 FULL_SINE_DBM0: Final = 3.14
@@ -136,17 +137,72 @@ class Tone:
         return shape
 
 
+class Louder:
+    """Another source with a gain."""
+
+    def __init__(self, source: Source, gain: float) -> None:
+        self._source = source
+        self._gain = gain
+
+    @property
+    def ended(self) -> bool:
+        return self._source.ended
+
+    def read(self, count: int) -> Samples:
+        return to_samples((self._source.read(count) * self._gain).astype(np.float32))
+
+
+class Retuned:
+    """Another source at twice or half its rate, after what was read ahead of it."""
+
+    def __init__(self, ahead: Samples, source: Source, *, up: bool) -> None:
+        self._source = source
+        self._up = up
+        self._filter = HalfBand(1)
+        self._odd = NOTHING
+        self._ready = self._turn(ahead)
+
+    @property
+    def ended(self) -> bool:
+        return self._source.ended and not len(self._ready)
+
+    def read(self, count: int) -> Samples:
+        wanted = count - len(self._ready)
+        if wanted > 0:
+            pcm = self._source.read((wanted + 1) // 2 if self._up else 2 * wanted)
+            self._ready = np.concatenate([self._ready, self._turn(pcm)])
+        out, self._ready = self._ready[:count], self._ready[count:]
+        return out
+
+    def _turn(self, pcm: Samples) -> Samples:
+        row = np.zeros(1, np.int64)
+        turned: Samples
+        if self._up:
+            turned = self._filter.up(row, pcm[None])[0]
+            return turned
+        whole = np.concatenate([self._odd, pcm])
+        even = len(whole) // 2 * 2
+        self._odd = whole[even:]
+        turned = self._filter.down(row, whole[None, :even])[0]
+        return turned
+
+
 class Stream:
-    """Samples that somebody brings: `feed` and `finish`. `read` gives what is there."""
+    """Samples that somebody brings: `feed` and `finish`, or all at once. `read` gives what is there."""
 
     def __init__(self) -> None:
         self._pieces: deque[Samples] = deque()
         self._whole = False
+        self._pcm: Pcm | None = None
         self.waiting_samples = 0
 
     @property
     def ended(self) -> bool:
-        return self._whole and not self._pieces
+        return self._pcm.ended if self._pcm else self._whole and not self._pieces
+
+    def bring(self, pcm: Samples, loops: int) -> None:
+        """All there is, so many times over; 0: for ever."""
+        self._pcm = Pcm(pcm, loops)
 
     def feed(self, pcm: Samples) -> None:
         if len(pcm):
@@ -158,6 +214,8 @@ class Stream:
         self._whole = True
 
     def read(self, count: int) -> Samples:
+        if self._pcm:
+            return self._pcm.read(count)
         parts = []
         while count and self._pieces:
             piece = self._pieces.popleft()

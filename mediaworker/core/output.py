@@ -82,6 +82,12 @@ class Output:
         self._lists[phase] = lists
         self._room_mix.changed(phase, np.flatnonzero(in_room) + span.start)
 
+    def set_rate(self, row: int) -> None:
+        """`rows.wide` of the row may have changed: what waits for it goes on at its rate."""
+        wide = bool(self._rows.wide[row])
+        self._playout.set_wide(row, wide=wide)
+        self.lines.set_wide(row, wide=wide)
+
     def forget(self, row: int) -> None:
         """The row's leg is gone."""
         self._room_mix.forget(row)

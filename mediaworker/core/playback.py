@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from mediaworker.core.legs import Samples
-from mediaworker.core.media_source import Source, Stream
+from mediaworker.core.media_source import Retuned, Source
 from mediaworker.core.rows import Index, Ints, Mask
 from shared.errors import Refused
 
@@ -50,7 +50,8 @@ class _Item:
 
     number: int
     source: Source | None
-    gain: float = 1.0
+    streams: bool = False
+    """Somebody brings its samples."""
     begins: int = -1
     ends: int = -1
     staged: int = 0
@@ -96,16 +97,16 @@ class Playback:
 
     # --- per line
 
-    def add(self, line: int, source: Source | None, *, frame: int, gain: float = 1.0) -> int:
+    def add(self, line: int, source: Source | None, *, frame: int, streams: bool = False) -> int:
         """Queues a source, or a mark where there is none. `frame` is the samples of 20 ms of this line, and stays while
-        it has items. Raises Refused("full").
+        it has items; `streams`: somebody brings what the source gives. Raises Refused("full").
         """
         queue = self._queues.setdefault(line, _Queue(frame))
         if len(queue.items) >= ITEMS_MAX:
             raise Refused("full", "too many things wait to be played")
         self._numbers += 1
-        queue.items.append(_Item(self._numbers, source, gain))
-        if isinstance(source, Stream):
+        queue.items.append(_Item(self._numbers, source, streams))
+        if streams:
             self.hungry.add(self._numbers)
         self._stock(line)
         return self._numbers
@@ -162,13 +163,33 @@ class Playback:
         self._stock(line)
 
     def clear(self, line: int) -> None:
-        """The line as it was before anything was played on it; nothing is told."""
-        for item in self._queues.pop(line, _Queue(0)).items:
-            self.hungry.discard(item.number)
+        """The line as it was before anything was played on it; what was waiting is told as flushed."""
+        self.flush(line)
         self._cursor[line] = self._fill[line] = self._position[line] = 0
         self._next[line] = NEVER
         self._ready[line] = self._paused[line] = False
-        self._events = [event for event in self._events if event.line != line]
+
+    def retune(self, line: int, *, up: bool) -> None:
+        """The line goes on at twice or half its rate: positions and counts are in its new samples from now on."""
+        position = int(self._position[line])
+        queue = self._queues.get(line)
+        if queue is None:
+            self._position[line] = position * 2 if up else position // 2
+            return
+        ahead = self._stage[line, int(self._cursor[line]) : int(self._fill[line])].copy()
+        now = position * 2 if up else position // 2
+        for item in queue.items:
+            played, first = self._played(line, item), max(item.begins - position, 0)
+            left = ahead[first : first + item.staged - played]
+            item.staged = played * 2 if up else played // 2
+            item.begins = now - item.staged if played else -1
+            item.ends = -1
+            if item.source is not None:
+                item.source = Retuned(left, item.source, up=up)
+        self._position[line] = now
+        queue.frame = queue.frame * 2 if up else queue.frame // 2
+        self._cursor[line] = self._fill[line] = 0
+        self._stock(line)
 
     # --- per tick
 
@@ -233,12 +254,10 @@ class Playback:
             pcm = item.source.read(STAGE_SAMPLES - fill)
             if not len(pcm):
                 break
-            if item.gain != 1.0:
-                pcm = np.clip(np.rint(pcm * item.gain), -32_768, 32_767).astype(np.int16)
             stage[fill : fill + len(pcm)] = pcm
             fill += len(pcm)
             item.staged += len(pcm)
-        if isinstance(item.source, Stream) and not item.source.ended:
+        if item.streams and not item.source.ended:
             self.hungry.add(item.number)
         return fill
 

@@ -54,7 +54,7 @@ class Both:
     def stream(self, line: int, count: int) -> None:
         values, stream = self.fresh(count), Stream()
         stream.feed(np.array(values, np.int16))
-        number = self.fast.add(line, stream, frame=FRAMES[line])
+        number = self.fast.add(line, stream, frame=FRAMES[line], streams=True)
         self.streams[line][number] = stream
         self.plain[line].add(number, values, whole=False)
 
