@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediaworker.core.address import Network
+from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.intake import Intake
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.receive import Receiver
 from mediaworker.core.rows import Rows
 from mediaworker.core.sources import LATCH_NS, SSRC_SILENCE_NS
+from mediaworker.core.timeline import NoCodedAudio
 from tests.support import reference_sources as reference
 from tests.support.engine_caller import rtp
 
@@ -40,7 +43,9 @@ def test_the_reference_has_the_times_of_the_code():
 def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story):
     """Row 0 has no media network, rows 1 and 2 have one that holds the third address."""
     rows, rejected = Rows(LEGS, 1), Counter[str]()
-    receiver = Receiver(rows, JitterRing(rows, 10), DtmfReceiver(), rejected, latch=latch)
+    delay = DelayTarget(rows, 200_000_000)
+    intake = Intake(rows, JitterRing(rows), delay, NoCodedAudio(), rejected)
+    receiver = Receiver(rows, intake, DtmfReceiver(), rejected, latch=latch)
     legs = []
     for row in range(LEGS):
         rows.take(0)
