@@ -28,7 +28,7 @@ from mediaworker.core.quality import Histogram
 from mediaworker.core.receive import Receiver
 from mediaworker.core.reports import Reports, RtcpPacket
 from mediaworker.core.rows import Index, Ints, Rows
-from mediaworker.core.scores import INTERVAL_TICKS, Scores, set_codec
+from mediaworker.core.scores import INTERVAL_TICKS, Scores
 from mediaworker.core.snapshot import EngineFigures, Parts, Snapshot
 from mediaworker.core.sound import CallerSound
 from mediaworker.core.sources import SourcePolicy
@@ -170,8 +170,9 @@ class Engine:
         # Packets owed from now on: what was silent while it was held must not be lost the moment it is taken off hold.
         rows.watched_ns[row] = self._now_ns
         self._moved.add(row)
-        sent_before = bool(rows.sends[row])
+        sent_before, ssrc_before = bool(rows.sends[row]), int(rows.out_ssrc[row])
         self._set_format(row, format)
+        self._reports.renamed(row, ssrc_before, self._now_ns)
         self._transmitter.retype(row, format.payload_type)
         if rows.sends[row] and rows.started[row] and not sent_before:
             self._transmitter.mark(row)
@@ -207,8 +208,7 @@ class Engine:
         if self._formats.set(row, wanted):
             self._ring.clear(row)
         self.keys.set_format(row, wanted)
-        self._playout.set_wide(row, wide=bool(self.rows.wide[row]))
-        set_codec(self.rows, row, wanted.codec)
+        self._output.set_rate(row)
 
     def _choose_phase(self, room: int) -> int:
         if room >= 0:

@@ -9,6 +9,7 @@ from mediaworker.core import codecs
 from mediaworker.core.coded import CodedLegs
 from mediaworker.core.loose import LooseLegs
 from mediaworker.core.rows import UNSET, Rows
+from mediaworker.core.scores import set_codec
 from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 
@@ -40,6 +41,7 @@ class Formats:
         rows.dtmf_type[row] = -1 if wanted.dtmf_payload_type is None else wanted.dtmf_payload_type
         rows.sends[row] = wanted.direction in {"sendrecv", "sendonly"}
         rows.receives[row] = wanted.direction in {"sendrecv", "recvonly"}
+        rows.silent_sender[row] |= wanted.comfort_noise_payload_type is not None or wanted.opus.use_dtx
         if known is None or _packed(known) != _packed(wanted):
             self._loose.set_format(row, wanted, codec)
         if known and _coding(known) == _coding(wanted):
@@ -53,6 +55,7 @@ class Formats:
         rows.flowing[row] = False
         rows.transit[row] = UNSET
         self._coded.set_format(row, codec)
+        set_codec(rows, row, wanted.codec)
         return known is not None
 
     def close(self, row: int) -> None:

@@ -50,12 +50,14 @@ class Reports:
         *,
         srtp: SrtpLegs | None = None,
         extended: bool = True,
+        buffer_limit_ms: int = 0,
     ) -> None:
         self._rows = rows
         self._rejected = rejected
         self._random = random
         self._srtp = srtp
         self._extended = extended
+        self._limit_ms = buffer_limit_ms
         self._cname = f"{int(random.integers(1 << 62)):x}@voicefarm"
         self.wall_offset_ns = 0
         self._out: list[RtcpPacket] = []
@@ -102,6 +104,21 @@ class Reports:
             self._due.append(row)
             self._rows.report_due_ns[row] = now_ns + self._interval()
 
+    def renamed(self, row: int, before: int, now_ns: int) -> None:
+        """The row may send under another SSRC than `before`: that one says goodbye and the counts begin anew (8.2)."""
+        rows = self._rows
+        if before == int(rows.out_ssrc[row]):
+            return
+        if rows.report_due_ns[row] > UNSET:
+            self._seal(row, rtcp.compound(before, self._cname, None, None, bye=True))
+            self._count("out", "rr", extended=False, bye=True)
+        rows.octets_base[row] += self._octets(row)
+        rows.packets_base[row] = rows.sent_before_report[row] = rows.sent_at_report[row] = rows.packets_out[
+            row
+        ]
+        rows.told_highest[row], rows.deaf_reports[row] = -1, 0
+        rows.report_due_ns[row] = min(int(rows.report_due_ns[row]), now_ns + self._interval() // 2)
+
     def farewell(self, row: int, now_ns: int) -> None:
         """The last report of a started row, with BYE (6.3.7: at once, there are only two of us)."""
         if row in self._due:
@@ -135,6 +152,11 @@ class Reports:
             int(rows.out_ssrc[row]), self._cname, sender, self._block(row, now_ns), extended=extended, bye=bye
         )
         self._count("out", "sr" if sender else "rr", extended=extended is not None, bye=bye)
+        self._seal(row, data)
+
+    def _seal(self, row: int, data: bytes) -> None:
+        """The way out of every packet."""
+        rows = self._rows
         data = self._srtp.seal_rtcp(row, data) if self._srtp else data
         if data:
             self._out.append(RtcpPacket(row, data, int(rows.rtcp_to[row]), bool(rows.mux[row])))
@@ -157,15 +179,15 @@ class Reports:
         # The stream's clock at this moment: it was moved on to the next 20 ms by the tick.
         since_tick = max(0, now_ns - self._tick_ns) * int(rows.clock[row]) * TICKS_PER_S // NS_PER_S
         return rtcp.SenderInfo(
-            ntp=self._ntp(now_ns), rtp_time=int(rows.out_time[row]) + since_tick, packets=packets,
-            octets=self._octets(row),
+            ntp=self._ntp(now_ns), rtp_time=int(rows.out_time[row]) + since_tick,
+            packets=packets - int(rows.packets_base[row]), octets=self._octets(row),
         )  # fmt: skip
 
     def _octets(self, row: int) -> int:
         """Of payload, without headers (RFC 3550 section 6.4.1)."""
         rows = self._rows
         plain = int(rows.packets_out[row] - rows.loose_packets[row])
-        return plain * FRAME_SAMPLES + int(rows.loose_octets[row])
+        return plain * FRAME_SAMPLES + int(rows.loose_octets[row] - rows.octets_base[row])
 
     def _block(self, row: int, now_ns: int) -> rtcp.Block | None:
         rows = self._rows
@@ -202,7 +224,7 @@ class Reports:
                 delay=rtcp.since(int(rows.receiver_time_ns[row]), now_ns),
             ))  # fmt: skip
         if rows.received[row]:
-            extended.metrics.append(voip_metrics(rows, row, self._peer(row)))
+            extended.metrics.append(voip_metrics(rows, row, self._peer(row), limit_ms=self._limit_ms))
         return extended
 
     # --- theirs

@@ -59,7 +59,7 @@ _DEFAULTS: Final[dict[str, tuple[type, float]]] = {
     "report_due_ns": (np.int64, UNSET), "sr_middle": (np.uint32, 0), "sr_arrived_ns": (np.int64, UNSET),
     "rtcp_to": (np.uint64, 0), "rtt_ms": (np.float64, -1), "jitter_out_ms": (np.float64, -1),
     "loss_out": (np.float64, -1), "lost_out": (np.int64, 0), "mux": (np.bool_, 0),
-    "rtcp_negotiated": (np.uint64, 0), "receiver_ssrc": (np.uint32, 0), "receiver_time": (np.uint32, 0), "receiver_time_ns": (np.int64, UNSET), "rtcp_arrived_ns": (np.int64, UNSET),
+    "rtcp_negotiated": (np.uint64, 0), "packets_base": (np.int64, 0), "octets_base": (np.int64, 0), "receiver_ssrc": (np.uint32, 0), "receiver_time": (np.uint32, 0), "receiver_time_ns": (np.int64, UNSET), "rtcp_arrived_ns": (np.int64, UNSET),
     "told_highest": (np.int64, -1), "sent_at_report": (np.int64, 0), "deaf_reports": (np.int64, 0),
     "discard_out": (np.float64, -1), "delay_out_ms": (np.float64, -1),
     # how losses come (losses.py)
@@ -186,6 +186,9 @@ class Rows:
     mux: Mask
     """RTCP comes and goes on the RTP socket (RFC 5761)."""
     rtcp_negotiated: npt.NDArray[np.uint64]
+    packets_base: Ints
+    """Packets and octets sent before our present SSRC."""
+    octets_base: Ints
     receiver_ssrc: npt.NDArray[np.uint32]
     receiver_time: npt.NDArray[np.uint32]
     """Middle of the peer's last receiver reference time (RFC 3611 section 4.4), and when it came."""

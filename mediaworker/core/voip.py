@@ -8,17 +8,16 @@ import numpy as np
 
 from mediaworker.core import emodel, losses, sequence, xr
 from mediaworker.core.rows import Floats, Index, Rows
-from shared.units import TICK_MS
+from shared.units import NS_PER_MS, TICK_MS
 
 
 def buffer_ms(rows: Rows, at: Index) -> Floats:
-    """What the jitter buffer holds back now."""
-    depth = np.where(rows.flowing[at], np.maximum(0, rows.top[at] - rows.play[at] + 1), 0)
-    return depth * float(TICK_MS)
+    """What the jitter buffer means to hold back: the delay above the least that 99 % of the packets meet."""
+    return np.where(rows.flowing[at], rows.target_ns[at] / NS_PER_MS, 0.0)
 
 
-def voip_metrics(rows: Rows, row: int, ssrc: int) -> xr.VoipMetrics:
-    """About the stream `ssrc` of a row that has received something."""
+def voip_metrics(rows: Rows, row: int, ssrc: int, *, limit_ms: int = 0) -> xr.VoipMetrics:
+    """About the stream `ssrc` of a row that has received something; `limit_ms` is the deepest its buffer may get."""
     at = np.array([row])
     expected = max(1, int(sequence.expected(rows, at)[0]))
     unique, late = int(rows.received[row] - rows.duplicate[row]), int(rows.late[row])
@@ -36,5 +35,5 @@ def voip_metrics(rows: Rows, row: int, ssrc: int) -> xr.VoipMetrics:
         r_factor=xr.UNKNOWN if r < 0 else round(float(emodel.rating_of_100(rows.r_in[at], wide)[0])),
         mos_lq=xr.in_tenths(float(rows.mos_lq_in[row])), mos_cq=xr.in_tenths(float(rows.mos_in[row])),
         receiver_config=xr.ENHANCED_CONCEALMENT | xr.ADAPTIVE_BUFFER, buffer_nominal_ms=xr.in_ms(held),
-        buffer_max_ms=xr.in_ms(held), buffer_limit_ms=xr.in_ms(0),
+        buffer_max_ms=xr.in_ms(held), buffer_limit_ms=xr.in_ms(limit_ms),
     )  # fmt: skip

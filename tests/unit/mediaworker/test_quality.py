@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.quality import Histogram, jitter, mos
+from mediaworker.core.quality import Histogram, jitter
 from mediaworker.core.rows import Rows
 
 pytestmark = pytest.mark.unit
@@ -39,10 +39,3 @@ def test_a_histogram_counts_up_to_and_with_each_bound():
     for value in (0.5, 1.0, 1.5, 9.0):
         histogram.add(value)
     assert (histogram.counts, histogram.total) == ([2, 1, 1], 12.0)
-
-
-def test_quality_falls_with_loss_and_delay():
-    assert mos(0.0, 20.0) == pytest.approx(4.4, abs=0.05)
-    assert mos(0.0, 20.0) > mos(0.02, 20.0) > mos(0.2, 20.0)
-    assert mos(0.0, 20.0) > mos(0.0, 400.0)
-    assert mos(1.0, 4_000.0) == 1.0
