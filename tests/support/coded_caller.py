@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mediaworker.core import codecs
+from mediaworker.core.address import address_key
 from mediaworker.core.codecs import Decoder, Encoder
 from mediaworker.core.engine import Engine
 from mediaworker.core.g711 import A_LAW, MU_LAW, Law
@@ -143,8 +144,6 @@ def hand_over_long(engine: Engine, row: int, data: bytes, arrived_ns: int, *, po
     if len(data) <= 512:
         hand_over(engine, row, data, arrived_ns, port=port)
         return
-    from mediaworker.core.address import address_key  # noqa: PLC0415
-
     buffer = np.zeros((1, 8_192), np.uint8)
     buffer[0, : len(data)] = np.frombuffer(data, np.uint8)
     engine.receive(
