@@ -20,6 +20,7 @@ from types import FrameType
 import msgspec
 import uvloop
 
+from mediaworker.core import codecs
 from mediaworker.core.effects import Command
 from mediaworker.core.engine import Engine
 from mediaworker.core.exchange import Exchange, Limits
@@ -234,6 +235,7 @@ def main() -> int:
     name = os.environ.get("VOICEFARM_WORKER_NAME", "media-0")
     try:
         config = load()
+        codecs.require(config.media.codecs)
         set_up_logs(name, config.ops.log_level, config.ops.log_format)
         index, count = (
             _number(f"VOICEFARM_WORKER_{key}", default) for key, default in (("INDEX", 0), ("COUNT", 1))

@@ -187,7 +187,8 @@ class Transmitter:
 
     def octets(self, row: int) -> Octets:
         """The G.711 octets of this tick, for rows that send them as loose packets."""
-        return self._payload[row]
+        octets: Octets = self._payload[row]
+        return octets
 
     def sounding(self, row: int) -> bool:
         """Whether something is played to the row in this tick."""

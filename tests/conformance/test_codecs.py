@@ -13,7 +13,7 @@ from mediaworker.core import codecs
 from mediaworker.core.codecs import BadPayload, Codec, Decoder, Encoder, opus
 from mediaworker.core.legs import Samples
 from shared.contracts import MediaFormat, OpusSettings
-from shared.errors import Refused
+from shared.errors import ConfigError, Refused
 from tests.support.listening import level_db, loudest, purity_db, share_above, tones, voice
 
 pytestmark = pytest.mark.conformance
@@ -244,6 +244,12 @@ def test_g711_is_no_codec_of_its_own():
     assert codecs.find(MediaFormat(codec="PCMA", payload_type=8)) is None
     assert codecs.clock_of(None) == 160
     assert codecs.clock_of(KINDS[1].codec) == 960
+
+
+def test_an_operator_who_names_what_is_not_here_is_told():
+    codecs.require(codecs.available())
+    with pytest.raises(ConfigError, match=r"^media.codecs: no library for SPEEX, EVS here"):
+        codecs.require(("PCMU", "SPEEX", "EVS"))
 
 
 # --- G.722

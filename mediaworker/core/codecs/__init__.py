@@ -4,15 +4,27 @@ What is installed is found once, when this is imported: a codec whose library is
 that names it is refused. Must not know legs or packets.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from mediaworker.core.codecs import g722, l16, opus
 from mediaworker.core.codecs.port import BadPayload, Codec, Decoder, Encoder
 from shared.contracts import CodecName, MediaFormat
-from shared.errors import Refused
+from shared.errors import ConfigError, Refused
 from shared.units import FRAME_SAMPLES, NARROWBAND_HZ
 
-__all__ = ["G711", "PTIMES_MS", "BadPayload", "Codec", "Decoder", "Encoder", "available", "clock_of", "find"]
+__all__ = [
+    "G711",
+    "PTIMES_MS",
+    "BadPayload",
+    "Codec",
+    "Decoder",
+    "Encoder",
+    "available",
+    "clock_of",
+    "find",
+    "require",
+]
 
 G711: Final = ("PCMU", "PCMA")
 PTIMES_MS: Final = (10, 20, 30, 40, 60)
@@ -32,6 +44,16 @@ def available() -> tuple[CodecName, ...]:
     if opus.CODEC:
         names.append("OPUS")
     return (*names, "L16")
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises ConfigError where the operator names a codec that cannot be done here."""
+    missing = [name for name in names if name not in available()]
+    if missing:
+        raise ConfigError(
+            "media.codecs",
+            f"no library for {', '.join(missing)} here: take the name out, or install it (docs/codecs.md)",
+        )
 
 
 def find(wanted: MediaFormat) -> Codec | None:
