@@ -17,6 +17,9 @@ from shared.units import NS_PER_MS
 WINDOW_NS: Final = 1_000 * NS_PER_MS
 """An INFO takes its way through proxies and the front; tones go through the jitter buffer."""
 ECHO_NS: Final = 1_000 * NS_PER_MS
+KEPT_NS: Final = 10_000 * NS_PER_MS
+KEPT: Final = 16
+"""Presses of a leg that another source may still repeat: a long press is told by INFO at its beginning, by its event at its end."""
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class Presses:
         elif source == "inband" and (row in self._events or self._is_ours(event, now_ns)):
             return False
         began_ns = now_ns - event.duration_ms * NS_PER_MS
-        kept = [told for told in self._told.get(row, ()) if now_ns - told.ended_ns <= 2 * WINDOW_NS]
+        kept = [told for told in self._told.get(row, ())[-KEPT:] if now_ns - told.ended_ns <= KEPT_NS]
         self._told[row] = kept
         for told in kept:
             same = told.digit == event.digit and source not in told.sources
