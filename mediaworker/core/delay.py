@@ -1,9 +1,9 @@
 """How late a leg's packets come, and the least delay that all but 1 % of them meet.
 
 A packet's transit is its arrival minus the time of its frame on the caller's clock; only differences of it mean anything.
-Each row counts how far its packets' transit was above its least one, in steps of 2.5 ms, and forgets with a time constant of
-20 s. The least one is that of the last 4 to 8 s, so that a clock that drifts (RFC 3550 leaves 500 ppm open) is followed. The
-target is the 99 % quantile. Counting is a few array steps per batch; quantiles are found for a part of the rows in each tick.
+Each row counts how far its packets' transit was above its least one, in steps of a millisecond, and forgets with a time constant of
+30 s. The least one is that of the last 4 to 8 s, so that a clock that drifts by 500 ppm is followed. The target is the 98.5 %
+quantile: ticks round it up, so that less than 1 % come too late. Counting is a few array steps per batch; quantiles are found for a part of the rows in each tick.
 Must not move playout; that is `pace`.
 """
 
@@ -17,14 +17,14 @@ from mediaworker.core.rows import NEVER, UNSET, Index, Ints, Rows
 from shared.units import NS_PER_MS, TICK_MS
 
 FRAME_NS: Final = TICK_MS * NS_PER_MS
-STEP_NS: Final = 2_500_000
-BINS: Final = 128
+STEP_NS: Final = 1_000_000
+BINS: Final = 256
 RANGE_NS: Final = STEP_NS * BINS
 """What comes later than this above the least transit counts as this late."""
-IN_TIME: Final = 0.99
+IN_TIME: Final = 0.985
 SETTLE_TICKS: Final = 25
 """Every row's target is found anew in as many ticks."""
-FORGET: Final = math.exp(-SETTLE_TICKS * TICK_MS / 20_000)
+FORGET: Final = math.exp(-SETTLE_TICKS * TICK_MS / 30_000)
 WINDOW_SETTLES: Final = 8
 """Half the window of the least transit, in settlements: 4 s."""
 KNOWN: Final = 50
@@ -110,9 +110,12 @@ class DelayTarget:
         counts *= np.float32(FORGET)
         self._counts[at] = counts
         reached = np.cumsum(counts, axis=1)
-        total = reached[:, -1:]
-        target = (np.argmax(reached >= total * np.float32(IN_TIME), axis=1) + 1) * STEP_NS
-        target = np.where(total[:, 0] < KNOWN / 2, np.maximum(target, FRAME_NS), target)
+        total = reached[:, -1]
+        wanted = total * np.float32(IN_TIME)
+        step = np.argmax(reached >= wanted[:, None], axis=1)
+        inside, behind = counts[np.arange(len(at)), step], (reached - counts)[np.arange(len(at)), step]
+        target = ((step + (wanted - behind) / np.maximum(inside, np.float32(1e-6))) * STEP_NS).astype(np.int64)
+        target = np.where(total < KNOWN / 2, np.maximum(target, FRAME_NS), target)
         rows.target_ns[at] = np.minimum(target, self._max_ns)
         rows.goal_ns[at] = rows.least_ns[at] + rows.target_ns[at]
 

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from mediaworker.core import losses, splice
-from mediaworker.core.delay import FRAME_NS, STEP_NS, DelayTarget
+from mediaworker.core.delay import FRAME_NS, DelayTarget
 from mediaworker.core.jitter import AHEAD, JitterRing
 from mediaworker.core.rows import Index, Ints, Mask, Rows
 from mediaworker.core.timeline import Act
 
-SPARE_NS: Final = FRAME_NS + STEP_NS
+SPARE_NS: Final = FRAME_NS + 1_000_000
 """Delay above the goal from which on a frame is given back."""
 PATIENCE: Final = 25
 """Ticks after which a frame of delay is given back, or added, where it may be heard."""
