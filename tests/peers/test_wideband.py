@@ -1,0 +1,149 @@
+"""baresip with Opus, G.722, L16 and SRTP calls the farm: what comes back has what only wideband audio has, and what is on the wire
+of an encrypted call is no audio.
+"""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from tests.support import capture as tshark
+from tests.support.capture import capture
+from tests.support.farm import farm
+from tests.support.processes import wait_until
+from tests.support.softphone import PCMU, Line, dial, heard, write_softphone
+
+pytestmark = pytest.mark.peers
+
+OPUS = Line("opus/48000/2", "opus", 48_000, channels=2)
+G722 = Line("G722/16000/1", "g722", 16_000)
+L16 = Line("L16/16000/1", "l16", 16_000)
+LOW_HZ, HIGH_HZ = 700, 5_500
+"""Beyond 4 kHz is what no narrowband codec carries."""
+ROUTES = [{"user": "echo", "app": "echo", "record": True}]
+CALL_S = 6
+
+
+def share_at(pcm: npt.NDArray[np.int16], hz: float, rate_hz: int) -> float:
+    """Share of the power within 25 Hz."""
+    wave = pcm.astype(np.float64)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)))) ** 2
+    near = np.abs(np.fft.rfftfreq(len(wave), 1 / rate_hz) - hz) < 25
+    return float(spectrum[near].sum() / spectrum.sum()) if spectrum.sum() > 1e6 else 0.0
+
+
+def two_tones(rate_hz: int, seconds: int = 20) -> npt.NDArray[np.int16]:
+    at = np.arange(rate_hz * seconds) / rate_hz
+    return (6_000 * (np.sin(2 * np.pi * LOW_HZ * at) + np.sin(2 * np.pi * HIGH_HZ * at))).astype(np.int16)
+
+
+def middle(pcm: npt.NDArray[np.int16], rate_hz: int) -> npt.NDArray[np.int16]:
+    """The call without its first second and its end."""
+    return pcm[rate_hz : -rate_hz // 2]
+
+
+def recording(directory: Path) -> tuple[npt.NDArray[np.int16], int]:
+    """What the media worker recorded: caller left, we right."""
+    found: list[Path] = []
+
+    def is_there() -> bool:
+        found[:] = directory.rglob("*.wav")
+        return len(found) == 1 and not list(directory.rglob("*.part*"))
+
+    wait_until(is_there, 20, "the recording")
+    samples, rate_hz = soundfile.read(found[0], dtype="int16", always_2d=True)
+    return samples, rate_hz
+
+
+@pytest.mark.parametrize("line", [OPUS, G722, L16], ids=["opus", "g722", "l16"])
+def test_wideband_call_carries_what_is_above_4_khz_both_ways(tmp_path: Path, line: Line) -> None:
+    if line.missing():
+        pytest.skip(line.missing())
+    folder = write_softphone(tmp_path / "phone", two_tones(line.rate_hz), line)
+    with farm(tmp_path, config={"routes": ROUTES}) as running_farm:
+        said = dial(folder, running_farm.sip, "echo", CALL_S)
+        assert "Call established" in said, said
+        recorded, rate_hz = recording(tmp_path / "rec")
+    assert rate_hz == 16_000
+    to_farm, from_farm = recorded[:, 0], recorded[:, 1]
+    came_back = heard(folder, line)
+    shares = [
+        share_at(middle(pcm, hz), HIGH_HZ, hz)
+        for pcm, hz in ((to_farm, rate_hz), (from_farm, rate_hz), (came_back, line.rate_hz))
+    ]
+    print(
+        f"{line.codec}: share of the power at {HIGH_HZ} Hz: heard by us, sent by us, heard by baresip: {shares}"
+    )
+    assert min(shares) > 0.35, shares
+    assert share_at(middle(came_back, line.rate_hz), LOW_HZ, line.rate_hz) > 0.35
+
+
+def test_narrowband_call_does_not(tmp_path: Path) -> None:
+    """What the test above measures is not there by itself."""
+    if PCMU.missing():
+        pytest.skip(PCMU.missing())
+    folder = write_softphone(tmp_path / "phone", two_tones(8_000))
+    with farm(tmp_path, config={"routes": ROUTES}) as running_farm:
+        dial(folder, running_farm.sip, "echo", CALL_S)
+        recorded, rate_hz = recording(tmp_path / "rec")
+    assert rate_hz == 8_000
+    assert share_at(middle(recorded[:, 0], 8_000), LOW_HZ, 8_000) > 0.35
+    assert share_at(middle(heard(folder), 8_000), LOW_HZ, 8_000) > 0.35
+
+
+@pytest.mark.parametrize(
+    ("line", "hz"),
+    [
+        (Line("PCMU/8000/1", "g711", 8_000, account=";mediaenc=srtp-mand", more_modules=("srtp",)), LOW_HZ),
+        (Line("opus/48000/2", "opus", 48_000, 2, ";mediaenc=srtp-mand", ("srtp",)), HIGH_HZ),
+    ],
+    ids=["pcmu", "opus"],
+)
+@pytest.mark.skipif(bool(tshark.missing()), reason=tshark.missing())
+def test_encrypted_call_is_heard_by_both_and_by_nobody_between(tmp_path: Path, line: Line, hz: int) -> None:
+    if line.missing():
+        pytest.skip(line.missing())
+    folder = write_softphone(tmp_path / "phone", two_tones(line.rate_hz), line)
+    with farm(tmp_path, config={"sip": {"srtp": "required"}, "routes": ROUTES}) as running_farm:
+        ports = running_farm.rtp_range
+        with capture(tmp_path / "call.pcapng", f"portrange {ports[0]}-{ports[1]}") as trace:
+            said = dial(folder, running_farm.sip, "echo", CALL_S)
+        assert "Call established" in said, said
+        refusals = running_farm.get("media-0", "/metrics")
+    assert share_at(middle(heard(folder, line), line.rate_hz), hz, line.rate_hz) > 0.35
+    assert 'reason="srtp' not in refusals or refused(refusals) == 0, refusals
+    packets = payloads(trace)
+    assert len(packets) > 300
+    # A cipher's octets are all equally likely; 80,000 of them have 7.99 bits of entropy, a tone by G.711 has less than 7.
+    octets = np.frombuffer(b"".join(packets), np.uint8)
+    likely = np.bincount(octets, minlength=256) / len(octets)
+    entropy = -float(np.sum(likely[likely > 0] * np.log2(likely[likely > 0])))
+    print(f"{line.codec}: {entropy:.3f} bits per octet on the wire")
+    assert entropy > 7.95
+
+
+def test_call_without_keys_is_refused_where_they_are_required(tmp_path: Path) -> None:
+    if PCMU.missing():
+        pytest.skip(PCMU.missing())
+    folder = write_softphone(tmp_path / "phone", two_tones(8_000))
+    with farm(tmp_path, config={"sip": {"srtp": "required"}}) as running_farm:
+        said = dial(folder, running_farm.sip, "echo", 3)
+    assert "Call established" not in said, said
+    assert "488" in said, said
+
+
+def payloads(trace: Path) -> list[bytes]:
+    """What is behind the RTP header of every packet with audio, in both directions."""
+    command = ["tshark", "-r", str(trace), "-T", "fields", "-e", "udp.payload", "-Y", "udp.length > 60"]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    packets = [bytes.fromhex(line) for line in text.split()]
+    return [packet[12:] for packet in packets if packet[1] & 0x7F < 64 or packet[1] & 0x7F > 95]
+
+
+def refused(metrics: str) -> float:
+    """Packets that failed authentication, by the worker's own count."""
+    lines = (line for line in metrics.splitlines() if 'reason="srtp' in line and not line.startswith("#"))
+    return sum(float(line.rpartition(" ")[2]) for line in lines)

@@ -1,0 +1,86 @@
+"""baresip as a caller: says a WAV file, keeps what it hears. A program of others, with codecs and SRTP of its own."""
+
+import contextlib
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from tests.support.processes import free_port, running
+
+MODULES = Path("/usr/lib/baresip/modules")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A codec as baresip calls it, the module that has it, and the audio it works on."""
+
+    codec: str
+    module: str
+    rate_hz: int
+    channels: int = 1
+    account: str = ""
+    more_modules: tuple[str, ...] = ()
+    lines: str = ""
+
+    def missing(self) -> str:
+        """Why this machine's baresip cannot do it, or nothing."""
+        if not shutil.which("baresip"):
+            return "baresip not installed (apt-get install baresip)"
+        absent = [name for name in (self.module, *self.more_modules) if not (MODULES / f"{name}.so").exists()]
+        return f"baresip has no {absent[0]} module" if absent else ""
+
+
+PCMU = Line("PCMU/8000/1", "g711", 8_000)
+
+
+def write_softphone(folder: Path, said: npt.NDArray[np.int16], line: Line = PCMU) -> Path:
+    """A configuration of baresip that says `said` (at the line's rate) and dumps what it decodes."""
+    folder.mkdir()
+    mouth = np.repeat(said[:, None], line.channels, axis=1)
+    soundfile.write(folder / "mouth.wav", mouth, line.rate_hz, subtype="PCM_16")
+    modules = "".join(f"module {name}.so\n" for name in (line.module, *line.more_modules))
+    (folder / "config").write_text(
+        f"sip_listen 127.0.0.1:{_both_free()}\nmodule_path {MODULES}\nmodule stdio.so\n{modules}"
+        f"module aufile.so\nmodule aubridge.so\nmodule sndfile.so\nsnd_path {folder}\nmodule uuid.so\n"
+        f"module_app account.so\nmodule_app menu.so\n"
+        f"audio_player aubridge,ear\naudio_source aufile,{folder}/mouth.wav\naudio_alert nil,nil\n"
+        f"ausrc_channels {line.channels}\nauplay_channels {line.channels}\n"
+        f"rtp_ports 12000-12500\nnet_interface 127.0.0.1\n{line.lines}"
+    )
+    (folder / "accounts").write_text(
+        f"<sip:softphone@127.0.0.1>;regint=0;audio_codecs={line.codec};ptime=20{line.account}\n"
+    )
+    (folder / "contacts").write_text("")
+    return folder
+
+
+def dial(folder: Path, target: str, user: str, seconds: int) -> str:
+    """Calls `user`, hangs up after some seconds; baresip's own words."""
+    command = ["baresip", "-f", str(folder), "-e", f"/dial sip:{user}@{target}", "-t", str(seconds)]
+    log = folder / "baresip.log"
+    with running(command, log=log) as process:
+        process.wait(seconds + 20)
+    return log.read_text(errors="replace")
+
+
+def heard(folder: Path, line: Line = PCMU) -> npt.NDArray[np.int16]:
+    """What baresip's ear recorded, mono."""
+    (ear,) = folder.glob("dump-*-dec.wav")
+    samples, rate_hz = soundfile.read(ear, dtype="int16", always_2d=True)
+    assert rate_hz == line.rate_hz, rate_hz
+    mono: npt.NDArray[np.int16] = samples[:, 0]
+    return mono
+
+
+def _both_free() -> int:
+    """A port free for UDP and TCP: baresip binds both."""
+    while True:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
