@@ -265,6 +265,10 @@ class Engine:
         """Of the leg's audio inside the farm: what `queue` takes and `caller_wide` or `caller_pcm` holds."""
         return WIDEBAND_HZ if self.rows.wide[row] else NARROWBAND_HZ
 
+    def has_room(self, number: int) -> bool:
+        """Whether legs are in a room."""
+        return any((number, phase) in self._room_phase for phase in range(self.phases))
+
     def take_part(self, row: int) -> None:
         """`muted`, `deaf`, `voice`, `whisper_to` or `record` of the row were set anew."""
         self._changed(row)

@@ -39,6 +39,8 @@ from mediaworker.core.floor import FloorError
 from mediaworker.core.legs import LegLost, LegSetup, PlayoutEvent, TickResult
 from mediaworker.core.rates import RATES_HZ
 from mediaworker.core.rooms import RoomNumbers
+from mediaworker.core.studio import Library, MediaRequest, NoLibrary, Studio
+from mediaworker.core.taping import Tape, Taping
 from shared.contracts import (
     AppKind,
     EndReason,
@@ -48,7 +50,11 @@ from shared.contracts import (
     MediaDigits,
     MediaEnded,
     MediaInfoDigit,
+    MediaMix,
     MediaOpen,
+    MediaPlay,
+    MediaPlayControl,
+    MediaRecord,
     MediaStart,
     MediaUpdate,
     PcmToMedia,
@@ -64,7 +70,7 @@ ANSWERS_KEPT = 4_096
 ACK_LIMIT_NS = 60 * NS_PER_S
 """A leg whose front never said that the caller acknowledged: fronts give up after 64*T1 = 32 s, dead ones never."""
 
-_Asking = MediaStart | MediaUpdate | MediaDigits | MediaInfoDigit
+_Asking = MediaStart | MediaUpdate | MediaDigits | MediaInfoDigit | MediaRequest
 """Requests about a call that is."""
 
 
@@ -76,14 +82,6 @@ class Wire(Protocol):
         ...
 
     def close(self, row: int) -> None: ...
-
-
-class Tape(Protocol):
-    """The recorder, as the exchange needs it."""
-
-    def begin(self, row: int, call_id: str) -> None: ...
-
-    def finish(self, row: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +100,11 @@ class Limits:
 class Exchange:
     """`handle` takes a command, `after_tick` what a tick found; then `take` gives the effects of both."""
 
-    def __init__(self, engine: Engine, wire: Wire, tape: Tape, limits: Limits) -> None:
+    def __init__(
+        self, engine: Engine, wire: Wire, tape: Tape, limits: Limits, library: Library | None = None
+    ) -> None:
         self._engine = engine
         self._wire = wire
-        self._tape = tape
         self._limits = limits
         self._out = Effects()
         self._calls: dict[str, Call] = {}
@@ -114,6 +113,10 @@ class Exchange:
         self._opened_ns: dict[str, int] = {}
         self._rooms = RoomNumbers()
         self._answers: OrderedDict[str, MediaAnswer] = OrderedDict()
+        self._taping = Taping(engine, tape, self._out)
+        self._studio = Studio(
+            engine, library or NoLibrary(), self._taping, self._calls, self._rooms, self._out
+        )
         self._draining = False
         self._ending: list[Call] = []
 
@@ -154,7 +157,7 @@ class Exchange:
         self._rows[call.row] = call
         self._opened_ns[call.call_id] = now_ns
         if message.record:
-            self._tape.begin(call.row, call.call_id)
+            self._taping.begin(call.call_id, call.row)
         self._answer(message)
         self._guarded(call, Call.introduce)
 
@@ -292,11 +295,19 @@ class Exchange:
         for call in list(self._calls.values()):
             self._hang_up(call, command.reason, now_ns)
 
+    def _request(self, message: MediaRequest, _now_ns: int) -> None:
+        if not self._repeated(message):
+            self._answer(message, self._studio.act(message))
+
     _COMMANDS: ClassVar[dict[type, Callable[["Exchange", Any, int], None]]] = {
         MediaOpen: _open,
         MediaStart: _start,
         MediaUpdate: _update,
         MediaClose: _close,
+        MediaPlay: _request,
+        MediaPlayControl: _request,
+        MediaMix: _request,
+        MediaRecord: _request,
         MediaDigits: _digits,
         MediaInfoDigit: _info_digit,
         PcmToMedia: _audio,
@@ -329,6 +340,7 @@ class Exchange:
             self._lose(lost, now_ns)
         for call in list(self._busy.values()):
             self._guarded(call, Call.service, now_ns)
+        self._studio.tick()
         self._end_finished(now_ns)
 
     def each_second(self, now_ns: int) -> None:
@@ -382,13 +394,12 @@ class Exchange:
         opened = call.opened
         stats = self._engine.close(call.row, now_ns)
         self._wire.close(call.row)
-        if opened.record:
-            self._tape.finish(call.row)
+        recorded = self._taping.end(call.call_id, call.row)
         self._guarded(call, Call.close, reason, stats, now_ns)
         self._rooms.leave(opened.tenant, opened.room_id)
         self._busy.pop(call.call_id, None)
         del self._calls[call.call_id], self._rows[call.row], self._opened_ns[call.call_id]
-        self._out.add(Released(call.row, call.call_id, opened.rtp_port, opened.record))
+        self._out.add(Released(call.row, call.call_id, opened.rtp_port, recorded))
 
     def _asked(self, message: _Asking) -> Call | None:
         """The call a request is about, unless it was answered before; an unknown call is answered here."""

@@ -15,6 +15,10 @@ that a reader of any age can show an event it does not know.
 | turn.latency | media | turn, endpoint_ms, stt_wait_ms, stt_decode_ms, llm_first_token_ms, llm_first_segment_ms, tts_first_frame_ms, bus_ms, voice_to_voice_ms |
 | dtmf | media | digit, duration_ms, source |
 | dtmf.sent | media | count, via |
+| play | media | play_id, what (started, finished, flushed, failed, mark, paused, resumed), line, samples, position_samples, rate_hz, mark, reason |
+| mix | media | mute, deaf, gain_db, whisper_to: those that were set |
+| recording.started | media | by message, after the call began |
+| recording.paused, recording.resumed, recording.stopped | media | |
 | attached | media | role, worker, epoch |
 | quality | media | direction (in: what we hear), state (low or recovered), mos, loss, jitter_ms, delay_ms of the last 5 s |
 | one_way | media | direction (in: we hear nothing; out: the caller gets nothing), state (begun or ended), cause |

@@ -52,11 +52,19 @@ class MemoryWire:
 class MemoryTape:
     begun: dict[int, str] = field(default_factory=dict)
     finished: list[str] = field(default_factory=list)
+    paused: set[int] = field(default_factory=set)
 
     def begin(self, row: int, call_id: str) -> None:
         self.begun[row] = call_id
 
+    def pause(self, row: int) -> None:
+        self.paused.add(row)
+
+    def resume(self, row: int) -> None:
+        self.paused.discard(row)
+
     def finish(self, row: int) -> None:
+        self.paused.discard(row)
         self.finished.append(self.begun.pop(row))
 
 
