@@ -1,11 +1,14 @@
-"""Datagrams of all legs through a small compiled loop: one call from Python per batch instead of one per datagram.
+"""Datagrams of all legs through a small compiled library: one call from Python per batch instead of one per datagram.
 
-The loop (`datagrams.c`) is compiled when the package is installed, where there is a compiler; it is an optional extension,
-and where it is missing or of another version `ctypes_sockets` does the same at about twice the processor time. Must not
-decide anything: what is asked and sent is `linux_sockets`' matter.
+The library (`datagrams.c`) is compiled when the package is installed, where there is a compiler; it is an optional extension,
+and where it is missing or of another version `ctypes_sockets` does the same for more processor time. `CompiledSockets` makes
+a system call per datagram; `UringSockets` one per batch through io_uring (Linux 6.1), which containers' default
+seccomp profiles forbid. Must not decide anything: what is asked and sent is `linux_sockets`' matter.
 """
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -25,7 +28,7 @@ from mediaworker.io.linux_sockets import (
     supported,
 )
 
-ABI: Final = 1
+ABI: Final = 2
 """Of `datagrams.c`."""
 MODULE: Final = "mediaworker.io._datagrams"
 
@@ -56,34 +59,49 @@ def compiled_library(module: str = MODULE) -> Any:
             return None
     except (OSError, AttributeError):  # of another machine, or another library altogether
         return None
-    library.receive.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
-    library.transmit.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    for name, *arguments in (
+        ("receive", ctypes.c_void_p, ctypes.c_int),
+        ("transmit", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+    ):
+        getattr(library, name).argtypes = [ctypes.c_void_p, *arguments]
+        getattr(library, f"ring_{name}").argtypes = [ctypes.c_void_p, ctypes.c_void_p, *arguments]
+    library.ring_open.restype = ctypes.c_void_p
+    library.ring_close.argtypes = [ctypes.c_void_p]
     return library
 
 
-class CompiledSockets(LinuxSockets):
-    """Socket pairs by engine row. `library` is what `compiled_library` gave."""
+def uring_allowed(library: Any) -> bool:
+    """Whether this kernel has io_uring and lets this process have one."""
+    ring = library.ring_open()
+    if ring:
+        library.ring_close(ring)
+    return bool(ring)
 
-    def __init__(
-        self, engine: Engine, host: str = "0.0.0.0", *, connect: bool = True, library: Any = None
-    ) -> None:
+
+class CompiledSockets(LinuxSockets):
+    """Socket pairs by engine row."""
+
+    def __init__(self, engine: Engine, host: str = "0.0.0.0", *, connect: bool = True) -> None:
         super().__init__(engine, host, connect=connect)
-        self._compiled = library if library is not None else compiled_library()
-        if self._compiled is None:
-            raise RuntimeError("mediaworker.io._datagrams is not built here")
+        self._library = compiled_library()
+        if self._library is None:
+            raise RuntimeError("mediaworker/io/datagrams.c is not compiled here")
+        self._receive: Callable[..., int] = self._library.receive
+        self._transmit: Callable[..., int] = self._library.transmit
         self._whose: npt.NDArray[np.int64] = np.zeros(BATCH, np.int64)
-        self._in = _inbox(self._inbox, self._whose)
         packets = engine.packets
-        self._out = _Outbox(
+        # Kept here: the library gets their addresses.
+        self._structures = (_inbox(self._inbox, self._whose), _Outbox(
             packets=pointer(packets), addresses=pointer(engine.destinations), connected=pointer(self._connected),
             stride=packets.strides[0], bytes=packets.shape[1],
-        )  # fmt: skip
+        ))  # fmt: skip
+        self._in, self._out = (ctypes.addressof(structure) for structure in self._structures)
         nobody = (np.zeros(0, np.int64), np.zeros(0, np.int32))
         self._lists: list[tuple[Index, npt.NDArray[np.int32]]] = [nobody] * engine.phases
 
     def _ask(self, rows: Index) -> Index:
         fds = self._fd[rows]
-        taken = self._compiled.receive(ctypes.byref(self._in), pointer(fds), len(fds))
+        taken = self._receive(self._in, pointer(fds), len(fds))
         return rows if taken == len(rows) else rows[self._whose[:taken]]
 
     def _listed(self, phase: int, rows: Index) -> None:
@@ -91,10 +109,25 @@ class CompiledSockets(LinuxSockets):
 
     def _send_listed(self, phase: int) -> int:
         rows, fds = self._lists[phase]
-        if not len(rows):
-            return 0
-        failed: int = self._compiled.transmit(ctypes.byref(self._out), pointer(rows), pointer(fds), len(rows))
-        return failed
+        return self._transmit(self._out, pointer(rows), pointer(fds), len(rows)) if len(rows) else 0
+
+
+class UringSockets(CompiledSockets):
+    """Only the thread that makes them may use them: the ring belongs to it."""
+
+    def __init__(self, engine: Engine, host: str = "0.0.0.0", *, connect: bool = True) -> None:
+        super().__init__(engine, host, connect=connect)
+        self._ring = self._library.ring_open()
+        if not self._ring:
+            raise RuntimeError("no io_uring here")
+        self._receive = partial(self._library.ring_receive, self._ring)
+        self._transmit = partial(self._library.ring_transmit, self._ring)
+
+    def close_all(self) -> None:
+        super().close_all()
+        if self._ring:
+            self._library.ring_close(self._ring)
+            self._ring = None
 
 
 def _inbox(inbox: Inbox, whose: npt.NDArray[np.int64]) -> _Inbox:

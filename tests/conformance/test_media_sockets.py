@@ -11,12 +11,10 @@ import pytest
 from mediaworker.core import rtcp
 from mediaworker.core.engine import Engine
 from mediaworker.core.transmit import LoosePacket
-from mediaworker.io.compiled_sockets import CompiledSockets, compiled_library
-from mediaworker.io.ctypes_sockets import CtypesSockets
-from mediaworker.io.linux_sockets import SHORT_BYTES, LinuxSockets, supported
-from mediaworker.io.portable_sockets import PortableSockets
+from mediaworker.io.linux_sockets import SHORT_BYTES, LinuxSockets
 from mediaworker.io.schedule import MediaLoop
 from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS, SocketPairs
+from mediaworker.io.sockets import KINDS, able_here
 from shared.contracts import RtpEndpoint
 from shared.errors import Refused
 from tests.support.engine_caller import leg_setup, rtp
@@ -24,14 +22,15 @@ from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.conformance
 
-LINUX = [
-    pytest.param(
-        CompiledSockets, id="compiled",
-        marks=pytest.mark.skipif(compiled_library() is None, reason="no compiler when the package was installed"),
-    ),
-    pytest.param(CtypesSockets, id="ctypes", marks=pytest.mark.skipif(not supported(), reason="64-bit Linux only")),
-]  # fmt: skip
-EVERYWHERE = [*LINUX, pytest.param(PortableSockets, id="portable")]
+MISSING = able_here()
+KINDS_HERE = {
+    name: pytest.param(
+        kind, id=name, marks=pytest.mark.skipif(bool(MISSING[name]), reason=MISSING[name] or "none")
+    )
+    for name, kind in KINDS.items()
+}
+LINUX = [KINDS_HERE[name] for name in ("uring", "compiled", "ctypes")]
+EVERYWHERE = list(KINDS_HERE.values())
 
 
 def udp(port: int = 0) -> socket.socket:

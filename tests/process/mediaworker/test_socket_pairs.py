@@ -8,19 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from mediaworker.core.engine import Engine
-from mediaworker.io.compiled_sockets import compiled_library
-from mediaworker.io.linux_sockets import supported
 from mediaworker.io.portable_sockets import PortableSockets
 from mediaworker.io.socket_pairs import SocketPairs
 from mediaworker.io.sockets import KINDS as NAMED
-from mediaworker.io.sockets import choose
+from mediaworker.io.sockets import able_here
 from shared.errors import Refused
 from tests.support.engine_caller import leg_setup
 
 pytestmark = pytest.mark.process
 
-BEST = NAMED[choose("auto", fitting=supported(), built=compiled_library() is not None)]
-KINDS = sorted({PortableSockets, BEST}, key=lambda kind: kind.__name__)
+KINDS = [kind for name, kind in NAMED.items() if not able_here()[name]]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)

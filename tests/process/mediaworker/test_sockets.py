@@ -1,6 +1,7 @@
 """Which sockets are taken, and that a machine without the compiled loop has a worker all the same."""
 
 import importlib.machinery
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from mediaworker.core.engine import Engine
 from mediaworker.io import compiled_sockets
 from mediaworker.io.compiled_sockets import compiled_library
 from mediaworker.io.linux_sockets import supported
-from mediaworker.io.sockets import SocketsKind, choose, name_of, open_sockets
+from mediaworker.io.sockets import KINDS, SocketsKind, able, able_here, choose, name_of, open_sockets
 from shared.errors import ConfigError
 
 pytestmark = pytest.mark.process
@@ -22,37 +23,62 @@ SOURCE = Path(compiled_sockets.__file__).with_name("datagrams.c")
 
 def test_the_best_sockets_of_this_machine_are_taken() -> None:
     opened = open_sockets(Engine(2, phases=1), "127.0.0.1")
-    linux = "ctypes" if compiled_library() is None else "compiled"
-    assert name_of(opened) == (linux if supported() else "portable")
+    missing = able_here()
+    assert not missing[name_of(opened)]
+    assert all(missing[name] for name in list(KINDS)[: list(KINDS).index(name_of(opened))])
     opened.close_all()
 
 
-@pytest.mark.parametrize("kind", ["ctypes", "portable"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_sockets_that_are_asked_for_are_taken(kind: SocketsKind) -> None:
-    if kind == "ctypes" and not supported():
-        pytest.skip("64-bit Linux only")
+    if why := able_here()[kind]:
+        pytest.skip(why)
     opened = open_sockets(Engine(2, phases=1), "127.0.0.1", kind)
     assert name_of(opened) == kind
     opened.close_all()
 
 
 @pytest.mark.parametrize(
-    ("fitting", "built", "best"),
-    [(True, True, "compiled"), (True, False, "ctypes"), (False, False, "portable")],
+    ("fitting", "built", "rings", "best"),
+    [
+        (True, True, True, "uring"),
+        (True, True, False, "compiled"),
+        (True, False, False, "ctypes"),
+        (False, False, False, "portable"),
+    ],
 )
-def test_the_cheapest_that_the_machine_has_is_chosen(fitting: bool, built: bool, best: str) -> None:
-    assert choose("auto", fitting=fitting, built=built) == best
+def test_the_cheapest_that_the_machine_has_is_chosen(
+    fitting: bool, built: bool, rings: bool, best: str
+) -> None:
+    assert choose("auto", able(fitting=fitting, built=built, rings=rings)) == best
 
 
 @pytest.mark.parametrize(
-    ("kind", "fitting", "why"),
-    [("compiled", True, "datagrams.c"), ("compiled", False, "Linux"), ("ctypes", False, "Linux")],
+    ("kind", "fitting", "built", "why"),
+    [
+        ("uring", True, True, "io_uring"),
+        ("uring", True, False, "datagrams.c"),
+        ("compiled", True, False, "datagrams.c"),
+        ("compiled", False, False, "Linux"),
+        ("ctypes", False, False, "Linux"),
+    ],
 )
 def test_sockets_that_the_machine_cannot_have_are_refused_by_name(
-    kind: SocketsKind, fitting: bool, why: str
+    kind: SocketsKind, fitting: bool, built: bool, why: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"media.sockets.*{kind}.*{why}"):
-        choose(kind, fitting=fitting, built=False)
+        choose(kind, able(fitting=fitting, built=built, rings=False))
+
+
+@pytest.mark.skipif(bool(able_here()["uring"]), reason=able_here()["uring"] or "none")
+def test_a_ring_goes_with_its_sockets() -> None:
+    """Many workers' worth of them: each is a descriptor and locked memory."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(30):
+        opened = open_sockets(Engine(2, phases=1), "127.0.0.1", "uring")
+        opened.close_all()
+        opened.close_all()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_no_library_and_a_strange_one_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
