@@ -66,6 +66,12 @@ class _Stream:
     def sample(self, position: int) -> int:
         return position * self.size // self.clock
 
+    def fits(self, packet: _Packet, frame: int) -> bool:
+        """Whether it is just this frame and nothing of it was decoded yet."""
+        begin = frame * self.clock
+        here = packet.begin == begin == self.decoded_to and self.run_at == frame * self.size
+        return here and packet.end == begin + self.clock and not len(self.run)
+
 
 class CodedLegs:
     """The coded rows; `timeline.CodedAudio`."""
@@ -151,6 +157,10 @@ class CodedLegs:
         begin, end = frame * stream.size, (frame + 1) * stream.size
         self._go_to(stream, frame)
         packets = stream.packets
+        if packets and stream.fits(packets[0], frame):
+            heard = self._decode_whole(stream, packets[0])
+            if heard is not None:
+                return heard
         while packets and stream.run_end < end and packets[0].begin < (frame + 1) * stream.clock:
             self._decode(stream, packets.pop(0))
         if stream.run_end < end:
@@ -159,6 +169,20 @@ class CodedLegs:
         heard = stream.run[skip : skip + stream.size]
         stream.run, stream.run_at = stream.run[skip + stream.size :], end
         return heard
+
+    def _decode_whole(self, stream: _Stream, packet: _Packet) -> Samples | None:
+        """The usual case, a packet that is the frame; None leaves it to the others."""
+        stream.packets.pop(0)
+        try:
+            pcm = stream.decoder.decode(packet.payload)
+        except BadPayload:
+            self._rejected["payload"] += 1
+            return None
+        if len(pcm) != stream.size:
+            stream.run, stream.decoded_to = pcm, packet.end
+            return None
+        stream.run_at, stream.decoded_to = stream.run_at + stream.size, packet.end
+        return pcm
 
     def _go_to(self, stream: _Stream, frame: int) -> None:
         """Begins the run anew where the frame is far from it, and drops packets that are too old."""

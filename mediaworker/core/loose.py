@@ -69,6 +69,8 @@ class _Packer:
     def add(self, frame: Frame, time: int) -> list[tuple[int, bytes]]:
         """The packets that are full with this frame: RTP time and payload."""
         clock, per_frame = self._ticks_per_unit
+        if self._size == per_frame:
+            return [(time, self._encode(frame))]
         time -= len(self._pending) * clock // per_frame
         data = np.concatenate([self._pending, frame]) if len(self._pending) else frame
         step = self._size * clock // per_frame
