@@ -29,6 +29,7 @@ from mediaworker.core.ports import Ports, share
 from mediaworker.io.bus_side import BusSide
 from mediaworker.io.exporter_link import ExporterLink
 from mediaworker.io.figures import Figures, TickFigures
+from mediaworker.io.media_files import MediaFiles
 from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
@@ -100,7 +101,8 @@ class MediaWorker:
                 own_ports=parse_port_range(media.ports),
             ),
         )  # fmt: skip
-        self._exchange = Exchange(self._engine, self._sockets, self._recorder, limits)
+        self._files = MediaFiles(media.files_dir)
+        self._exchange = Exchange(self._engine, self._sockets, self._recorder, limits, self._files)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._roused: asyncio.Event | None = None
         self._ticked_ns = time.monotonic_ns()
@@ -110,6 +112,7 @@ class MediaWorker:
         """Serves until drained or told to stop."""
         bus = threading.Thread(target=self._run_bus, name="bus", daemon=True)
         self._recorder.start()
+        self._files.start()
         bus.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -119,6 +122,7 @@ class MediaWorker:
         finally:
             self._sockets.close_all()
             self._recorder.close()
+            self._files.shut()
         return self._status
 
     # --- main thread

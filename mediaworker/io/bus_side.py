@@ -110,7 +110,8 @@ class BusSide:
         for call_id in list(self._releasing):
             await self._release(call_id)
         for call_id, path in list(self._recordings.items()):
-            await self._enqueue(call_id, path)
+            if call_id not in self.holdings:
+                await self._enqueue(call_id, path)
         if now >= self._judge_after:
             await self._watch()
         if now >= self._next_refresh:
@@ -167,11 +168,12 @@ class BusSide:
         await self.give(EndAll("drain"))
 
     def recorded(self, call_id: str, path: str) -> None:
-        """A recording is complete on disk; `path` is empty where there is none."""
+        """A recording is complete on disk; `path` is empty where there is none. Its job waits for the end of the call."""
         self._half_taped ^= {call_id}
         if path:
             self._recordings[call_id] = path
-            self._shell.spawn(self._enqueue(call_id, path), "recording job")
+            if call_id not in self.holdings:
+                self._shell.spawn(self._enqueue(call_id, path), "recording job")
 
     # --- effects
 
@@ -217,6 +219,9 @@ class BusSide:
         self._ports.free(effect.port, effect.call_id, time.monotonic_ns())
         if effect.recorded:
             self._half_taped ^= {effect.call_id}
+        if effect.call_id in self._recordings:
+            path = self._recordings[effect.call_id]
+            self._shell.spawn(self._enqueue(effect.call_id, path), "recording job")
         linger_s = self._shell.config.ops.events_linger_s
         self._releasing[effect.call_id] = RECORDED_LINGER_MS if effect.recorded else int(linger_s * 1_000)
         self._shell.spawn(self._release(effect.call_id), "release")
