@@ -27,6 +27,8 @@ SETTLE_TICKS: Final = 25
 FORGET: Final = math.exp(-SETTLE_TICKS * TICK_MS / 30_000)
 WINDOW_SETTLES: Final = 8
 """Half the window of the least transit, in settlements: 4 s."""
+DRIFT_STEPS: Final = 5
+"""500 ppm in 8 s are 4 ms."""
 KNOWN: Final = 50
 """Packets before which a row is given a frame of delay on trust."""
 
@@ -80,10 +82,18 @@ class DelayTarget:
             self._move(at[early], above[early] // STEP_NS)
 
     def _move(self, at: Index, steps: Ints) -> None:
-        """Sets the least transit `steps` higher (lower where negative): counts move to the bins they belong to now."""
+        """Sets the least transit `steps` higher (lower where negative).
+
+        Counts move to the bins they belong to now, unless the step is as small as those of a clock that drifts: what was
+        counted before was late in relation to the least of its own time.
+        """
         rows = self._rows
         rows.least_ns[at] += steps * STEP_NS
         rows.goal_ns[at] += steps * STEP_NS
+        large = np.abs(steps) > DRIFT_STEPS
+        if not np.count_nonzero(large):
+            return
+        at, steps = at[large], steps[large]
         counts = self._counts[at]
         source = np.arange(BINS) + steps[:, None]
         inside = (source >= 0) & (source < BINS)

@@ -17,7 +17,7 @@ from mediaworker.core.jitter import AHEAD, JitterRing
 from mediaworker.core.rows import Index, Ints, Mask, Rows
 from mediaworker.core.timeline import Act
 
-SPARE_NS: Final = FRAME_NS + 1_000_000
+SPARE_NS: Final = FRAME_NS + 250_000
 """Delay above the goal from which on a frame is given back."""
 PATIENCE: Final = 25
 """Ticks after which a frame of delay is given back, or added, where it may be heard."""
