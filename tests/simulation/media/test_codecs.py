@@ -268,3 +268,49 @@ def test_plain_legs_beside_coded_ones_send_what_they_would_alone():
         return [data[12:] for data in phone.sent]
 
     assert packets_of() == packets_of("G722", "OPUS", "L16/44100")
+
+
+@every_wide
+def test_the_next_leg_of_a_row_hears_nothing_of_the_last_one(name: str):
+    phone = call(name, echo=True)
+    phone.say(tones(16_000, 0.5, 900))
+    phone.engine.queue(phone.row, 1, 0, tones(16_000, 2, 900), last=True)
+    phone.tick(10)
+    row = phone.row
+    phone.engine.close(row)
+    following = CodedCaller(phone.engine, KINDS[name], now_ns=phone.now_ns)
+    assert following.row == row
+    following.tick(20)
+    assert level_db(following.heard()) < -70
+    assert level_db(following.said()) < -90
+    assert level_db(np.concatenate(following.narrow)) < -90
+
+
+def test_what_is_played_goes_on_through_a_change_of_rate():
+    phone = call("PCMU")
+    phone.engine.queue(phone.row, 1, 0, tones(8_000, 4, 800), last=True)
+    phone.tick(20)
+    for name in ("G722", "PCMA", "L16/16000", "OPUS"):
+        phone.engine.update(phone.row, RtpEndpoint(host=HOST, rtp_port=PORT), KINDS[name])
+        phone.speak(KINDS[name])
+        phone.sent.clear()
+        phone.tick(40)
+        heard = phone.heard()[phone.rate_hz // 5 :]
+        assert loudest(heard, phone.rate_hz) == pytest.approx(800, abs=8), name
+        assert level_db(heard) == pytest.approx(level_db(tones(8_000, 1, 800)), abs=1), name
+
+
+def test_a_key_press_takes_the_place_of_audio_and_the_stream_goes_on():
+    """Whoever sends the press takes the row over for it; the clock runs on under it."""
+    phone = call("G722", ptime_ms=40)
+    phone.tick(5)
+    transmitter = phone.engine._transmitter
+    transmitter.take_over(phone.row)
+    count = len(phone.sent)
+    phone.tick(6)
+    assert len(phone.sent) == count
+    transmitter.hand_back(phone.row)
+    phone.tick(4)
+    assert len(phone.sent) == count + 2
+    (_, before), (_, after) = seq_and_time(phone.sent[count - 1]), seq_and_time(phone.sent[count])
+    assert (after - before) & 0xFFFF_FFFF == 160 * (2 + 1 + 6), "the frame that waited is void"
