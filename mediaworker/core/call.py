@@ -476,7 +476,7 @@ def _figures(stats: LegStats) -> dict[str, Any]:
     return {
         "packets_in": stats.packets_in, "packets_out": stats.packets_out,
         "lost_in": stats.lost_in, "lost_out": stats.lost_out, "late_in": stats.late_in,
-        "duplicate_in": stats.duplicate_in, "concealed": stats.concealed,
+        "duplicate_in": stats.duplicate_in, "reordered_in": stats.reordered_in, "concealed": stats.concealed,
         "jitter_in_ms": float(np.round(stats.jitter_in_ms, 3)), "jitter_out_ms": float(np.round(stats.jitter_out_ms, 3)),
         "rtt_ms": float(np.round(stats.rtt_ms, 3)), "mos_in": round(stats.mos_in, 2), "mos_out": round(stats.mos_out, 2),
         "mos_worst": round(stats.mos_worst, 2), "lost_frames": stats.lost_frames, "bursts": stats.bursts,

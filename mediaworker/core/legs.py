@@ -176,5 +176,7 @@ class LegStats:
     """Frames lost inside bursts (RFC 3611), of `lost_frames` in all, in `bursts` bursts."""
     lost_frames: int = 0
     bursts: int = 0
+    reordered_in: int = 0
+    """Packets that came after one with a higher number."""
     one_way: bool = False
     """Whether the leg ended while it was heard one way only."""

@@ -104,6 +104,7 @@ class EngineFigures:
             jitter_max_ms=float(rows.jitter_max_ns[row]) / NS_PER_MS, mos_in=mos_in, mos_out=mos_out,
             mos_worst=float(rows.mos_worst[row]), burst_losses=int(rows.burst_losses[row]),
             lost_frames=int(rows.lost_frames[row]), bursts=int(rows.bursts[row]), one_way=bool(rows.one_way[row]),
+            reordered_in=int(rows.reordered[row]),
         )  # fmt: skip
 
     def _depth(self, at: Index) -> Ints:

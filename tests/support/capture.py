@@ -52,7 +52,11 @@ _LINE = re.compile(
 def rtp_streams(path: Path) -> list[RtpStream]:
     """tshark's analysis of every RTP stream of a capture."""
     command = ["tshark", "-r", str(path), "-q", "-o", "rtp.heuristic_rtp:TRUE", "-z", "rtp,streams"]
-    text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return streams_of(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+
+
+def streams_of(text: str) -> list[RtpStream]:
+    """The table of `-z rtp,streams` in what tshark wrote."""
     found = [_LINE.match(line) for line in text.splitlines()]
     return [
         RtpStream(
