@@ -1,6 +1,6 @@
 """The speech gate over the legs that want it: levels in, events and utterance rows out.
 
-Must not keep audio: the pre-roll is read from the jitter ring's past.
+Must not keep audio: the pre-roll is read from the jitter ring's past, that of coded rows from `past`.
 """
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from mediaworker.core.jitter import PAST_FRAMES, JitterRing
 from mediaworker.core.legs import Samples, SpeechEvent
+from mediaworker.core.past import CodedPast
 from mediaworker.core.rows import Index, Rows
 from mediaworker.core.timeline import OwnTime
 from mediaworker.core.vad import IDLE, Detector, levels_dbfs
@@ -22,15 +23,19 @@ class SpeechGate:
         self._ring = ring
         self._threshold_dbfs = threshold_dbfs
         self._detector = Detector(rows.count)
+        self._past = CodedPast(rows)
         self._lists: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
+        self._coded: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
 
     def open(self, row: int, settings: TurnSettings) -> None:
         self._detector.open(row, settings, self._threshold_dbfs)
+        self._past.forget(row)
 
     def changed(self, phase: int) -> None:
         span = self._rows.span(phase)
         wanted = self._rows.detect[span] & self._rows.started[span]
         self._lists[phase] = np.flatnonzero(wanted) + span.start
+        self._coded[phase] = np.flatnonzero(wanted & self._rows.coded[span]) + span.start
 
     def step(self, phase: int, own_time: OwnTime) -> tuple[list[SpeechEvent], npt.NDArray[np.int32]]:
         """Events of this frame; rows inside an utterance, those that ended with this frame included, but for those whose
@@ -39,6 +44,8 @@ class SpeechGate:
         rows = self._lists[phase]
         if not rows.size:
             return [], np.zeros(0, np.int32)
+        if self._coded[phase].size:
+            self._past.keep(self._coded[phase], own_time)
         detector = self._detector
         before = detector.state[rows]
         levels = levels_dbfs(self._rows.caller_pcm[rows])
@@ -52,6 +59,8 @@ class SpeechGate:
     def pre_roll(self, row: int) -> Samples:
         detector = self._detector
         frames = min(int(detector.pre_roll[row] + detector.onset[row] - 1), PAST_FRAMES - 1)
+        if self._rows.coded[row]:
+            return self._past.before(row, frames)
         # `play` has moved on: the current frame is one before it, the pre-roll ends before that.
         last = np.array([int(self._rows.play[row]) - 2])
         return self._ring.history(np.array([row]), frames, last)[0] if frames else np.zeros(0, np.int16)

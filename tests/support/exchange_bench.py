@@ -128,7 +128,7 @@ class Bench:
         self, **parts: list[SpeechEvent] | list[DtmfEvent] | list[LegLost] | list[PlayoutEvent]
     ) -> list[Effect]:
         """A tick that found something."""
-        result = TickResult(caller_pcm=self.engine.rows.caller_pcm, sent_pcm=self.engine.rows.sent_pcm)
+        result = self._result()
         for name, value in parts.items():
             setattr(result, name, value)
         self.exchange.after_tick(result, self.now_ns)
@@ -139,21 +139,27 @@ class Bench:
     ) -> list[Effect]:
         """The detector says something of a leg; `inside`: with a frame of the utterance."""
         first, last = self.now_ns - loud_ago_ms * NS_PER_MS, self.now_ns - silent_ms * NS_PER_MS
-        result = TickResult(caller_pcm=self.engine.rows.caller_pcm, sent_pcm=self.engine.rows.sent_pcm)
+        result = self._result()
         result.speech = [SpeechEvent(row, kind, first, last)]
         if inside:
             result.utterance_rows = np.array([row], np.int32)
         self.exchange.after_tick(result, self.now_ns)
         return self._take()
 
+    def _result(self) -> TickResult:
+        rows = self.engine.rows
+        return TickResult(
+            caller_pcm=rows.caller_pcm, sent_pcm=rows.sent_pcm, caller_wide=rows.caller_wide, sent_wide=rows.sent_wide
+        )  # fmt: skip
+
     def reply(
         self, turn: int, segment: int = 0, *, ms: int = 200, offset: int = 0, last: bool = True, call_id: str = "c1",
-        times: StageTimes | None = None,
+        times: StageTimes | None = None, rate_hz: int = 8_000,
     ) -> list[Effect]:  # fmt: skip
         """Agent audio arrives."""
-        pcm = np.full(ms * 8, 1_000, np.int16).tobytes()
+        pcm = np.full(ms * rate_hz // 1_000, 1_000, np.int16).tobytes()
         frame = ReplyFrame(call_id, turn, segment, offset, pcm, last)
-        return self.do(PcmToMedia(rate_hz=8_000, frames=[frame], times={call_id: times} if times else {}))
+        return self.do(PcmToMedia(rate_hz=rate_hz, frames=[frame], times={call_id: times} if times else {}))
 
     def _take(self) -> list[Effect]:
         taken = self.exchange.take()

@@ -213,7 +213,7 @@ def test_audio_for_nobody_and_at_another_rate_is_counted() -> None:
     bench = Bench()
     assert bench.reply(0, call_id="gone") == [Count("voicefarm_bus_dropped", ("late",))]
     bench.open()
-    assert bench.do(PcmToMedia(rate_hz=16_000, frames=[])) == [Count("voicefarm_bus_dropped", ("refused",))]
+    assert bench.do(PcmToMedia(rate_hz=24_000, frames=[])) == [Count("voicefarm_bus_dropped", ("refused",))]
 
 
 def test_a_message_for_another_role_is_counted() -> None:
