@@ -33,7 +33,7 @@ from mediaworker.io.media_files import MediaFiles
 from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
-from mediaworker.io.sockets import open_sockets
+from mediaworker.io.sockets import able_here, choose, name_of, open_sockets
 from shared.config import Config, load, parse_port_range
 from shared.egress import Egress
 from shared.errors import ConfigError
@@ -71,8 +71,21 @@ class MediaWorker:
             config, ops=msgspec.structs.replace(config.ops, drain_s=grace + DEADLINE_SLACK_S)
         )
         media = config.media
+        self._engine = Engine(
+            media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
+            rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s, rtcp_xr=media.rtcp_xr,
+            opus_complexity=media.opus_complexity,
+            rtcp_proves_life=media.rtcp_proves_life, one_way_s=media.one_way_s, mos_low=media.mos_low,
+            source_policy=media.source_policy,
+        )  # fmt: skip
+        self._sockets = open_sockets(self._engine, media.host, media.sockets)
         identity = Identity(
-            role="media", name=name, capacity=media.capacity, host=media.advertised_host, takes_pcm=True
+            role="media",
+            name=name,
+            capacity=media.capacity,
+            host=media.advertised_host,
+            engine=name_of(self._sockets),
+            takes_pcm=True,
         )
         self._config = config
         self._metrics = Metrics("media")
@@ -84,13 +97,6 @@ class MediaWorker:
         self._bus = BusSide(self._shell, self._ports, self._commands, self._figures.observe, grace)
         self._latest: deque[TickFigures] = deque(maxlen=1)
         self._recorder = Recorder(media.record_dir, self._recorded)
-        self._engine = Engine(
-            media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
-            rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s, rtcp_xr=media.rtcp_xr,
-            rtcp_proves_life=media.rtcp_proves_life, one_way_s=media.one_way_s, mos_low=media.mos_low,
-            source_policy=media.source_policy,
-        )  # fmt: skip
-        self._sockets = open_sockets(self._engine, media.host)
         limits = Limits(
             media_id=self._shell.worker_id,
             max_call_ns=config.sip.max_call_s * NS_PER_S,
@@ -240,6 +246,7 @@ def main() -> int:
     try:
         config = load()
         codecs.require(config.media.codecs)
+        choose(config.media.sockets, able_here())
         set_up_logs(name, config.ops.log_level, config.ops.log_format)
         index, count = (
             _number(f"VOICEFARM_WORKER_{key}", default) for key, default in (("INDEX", 0), ("COUNT", 1))

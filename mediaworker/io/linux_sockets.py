@@ -3,7 +3,8 @@
 Every socket of a phase is asked once per drain, without epoll: nearly every caller has one packet waiting, and what
 epoll costs (and the wake-ups it makes of every arrival) is more than asking the few that have none. Once is not enough for a caller
 whose packets come unevenly, and asking twice costs a tenth of a packet's whole work: a socket is asked until it is empty
-in the drains after one in which its packet was missing, all are every `RECHECK` drains and after a pause of the host.
+in the drains after one in which its packet was missing or it had two, all are every `RECHECK` drains and after a pause of
+the host.
 
 Datagrams are taken with the kernel's time of arrival, for jitter, and their source, for pinning. A socket is connected
 once its leg's source is pinned and let go when it is unpinned: the kernel then drops strangers before they fill a buffer,
@@ -157,6 +158,7 @@ class LinuxSockets(SocketPairs):
             if not len(again):
                 break
             again = self._round(again, offset_ns)
+            self._looks[again] = RECHECK
 
     def _round(self, rows: Index, offset_ns: int) -> Index:
         """At most one datagram of every row; the rows that had one."""

@@ -133,6 +133,8 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     codecs: tuple[CodecName, ...] = ("OPUS", "G722", "PCMU", "PCMA", "L16")
     """Codecs that calls may use; the order is that of our own offers (INVITE without an offer). A media worker that lacks
     one does not start."""
+    opus_complexity: Annotated[int, Meta(ge=0, le=10)] = 3
+    """How much work goes into encoding Opus; 1 costs less than half of 3, 10 a half more (docs/codecs.md)."""
     inband_dtmf: InbandDtmf = "auto"
     """Where key presses are looked for in the sound itself: auto, on legs that agreed to no telephone event (echo left out);
     always, on every leg; never. A tone that is found is taken out of the caller's sound."""
@@ -142,6 +144,8 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     record_dir: str = "var/recordings"
     files_dir: str = "var/media"
     """Audio files that may be played to callers; no path leads out of it."""
+    sockets: Literal["auto", "uring", "compiled", "ctypes", "portable"] = "auto"
+    """How RTP is received and sent; auto: the first of these that runs here (docs/performance.md)."""
     priority: bool = True
     """Ask the kernel for a higher scheduling priority; without the right to it the worker says so and goes on."""
 

@@ -294,6 +294,16 @@ def test_two_packets_at_once_are_one_again_soon(bed: Bed):
     assert bed.engine.stats(row).packets_in == 45
 
 
+def test_a_source_that_sends_too_much_does_not_keep_the_callers_packets_waiting(bed: Bed):
+    """Four packets per drain: after the first look that found two, a drain leaves nothing behind."""
+    row = bed.open()
+    for number in range(4 * 40):
+        bed.say(number)
+        if number % 4 == 3:
+            bed.run()
+    assert bed.engine.stats(row).packets_in == 4 * 40
+
+
 def test_what_a_stranger_sent_before_the_pin_is_refused_after_it(bed: Bed):
     """It lay in the socket's buffer when the socket was connected: only its source tells."""
     row = bed.open(echo=True)
