@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaworker.core.address import address_key, network
+from mediaworker.core.codecs import COMPLEXITY
 from mediaworker.core.coded import CodedLegs
 from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf.keys import Keys
@@ -55,6 +56,7 @@ class Engine:
         rtp_timeout_s: float = 30.0,
         rtp_never_s: float = 20.0,
         rtcp_xr: bool = True,
+        opus_complexity: int = COMPLEXITY,
         rtcp_proves_life: bool = True,
         one_way_s: float = 5.0,
         mos_low: float = 3.1,
@@ -81,7 +83,7 @@ class Engine:
         self._sound = CallerSound(self.rows, self._ring, delay, self._coded)
         self._gate = SpeechGate(self.rows, self._ring, vad_threshold_dbfs)
         self._playout = Playout(self.rows.count, capacity, pool_chunks)
-        self._loose = LooseLegs(self.rows, self._transmitter)
+        self._loose = LooseLegs(self.rows, self._transmitter, opus_complexity)
         self._formats = Formats(self.rows, self._transmitter, self._loose, self._coded)
         self._output = Output(self.rows, self._playout, self._transmitter, self.keys.sender)
         self._reports = Reports(self.rows, self.rejected, random, srtp=self._receiver.srtp, extended=rtcp_xr)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mediaworker.core.codecs import Codec
+from mediaworker.core.codecs import COMPLEXITY, Codec
 from mediaworker.core.comfort import Silence
 from mediaworker.core.rows import Rows
 from mediaworker.core.transmit import Transmitter
@@ -41,10 +41,12 @@ class _Packer:
         "silence",
     )
 
-    def __init__(self, wanted: MediaFormat, codec: Codec | None) -> None:
+    def __init__(self, wanted: MediaFormat, codec: Codec | None, complexity: int) -> None:
         frame = WIDE_FRAME_SAMPLES if codec and codec.wide else FRAME_SAMPLES
         clock = codec.clock if codec else FRAME_SAMPLES
-        self._encode: Callable[[Frame], bytes] = codec.encoder(wanted).encode if codec else _octets
+        self._encode: Callable[[Frame], bytes] = (
+            codec.encoder(wanted, complexity).encode if codec else _octets
+        )
         self._size = frame * wanted.ptime_ms // TICK_MS
         self._pending: Frame = np.zeros(0, np.int16 if codec else np.uint8)
         self._ticks_per_unit: Final = (clock, frame)
@@ -85,8 +87,9 @@ class _Packer:
 class LooseLegs:
     """Sends the loose rows of one phase per call."""
 
-    def __init__(self, rows: Rows, transmitter: Transmitter) -> None:
+    def __init__(self, rows: Rows, transmitter: Transmitter, complexity: int = COMPLEXITY) -> None:
         self._rows = rows
+        self._complexity = complexity
         self._transmitter = transmitter
         self._packers: dict[int, _Packer] = {}
 
@@ -96,7 +99,7 @@ class LooseLegs:
         own = codec is not None or wanted.ptime_ms != TICK_MS or wanted.comfort_noise_payload_type is not None
         self._rows.loose[row] = own
         if own:
-            self._packers[row] = _Packer(wanted, codec)
+            self._packers[row] = _Packer(wanted, codec, self._complexity)
 
     def close(self, row: int) -> None:
         self._packers.pop(row, None)

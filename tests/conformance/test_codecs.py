@@ -42,7 +42,7 @@ class Kind:
         return self.codec.decoder()
 
     def encoder(self, ptime_ms: int = 20, **changes: object) -> Encoder:
-        return self.codec.encoder(self.format(ptime_ms, **changes))
+        return self.codec.encoder(self.format(ptime_ms, **changes), codecs.COMPLEXITY)
 
     def packets(self, wave: Samples, ptime_ms: int = 20, **changes: object) -> list[bytes]:
         encoder = self.encoder(ptime_ms, **changes)
@@ -367,3 +367,12 @@ def test_where_no_wheel_carries_it_the_systems_library_is_taken(monkeypatch: pyt
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     library = opus._load()
     assert library is None or library.opus_encoder_get_size(1) > 0
+
+
+def test_more_work_is_another_stream_of_the_same_length():
+    wave = voice(16_000, 0.5)
+    lazy, keen = (OPUS.codec.encoder(OPUS.format(), complexity) for complexity in (0, 10))
+    first = [lazy.encode(wave[at : at + 320]) for at in range(0, 8_000, 320)]
+    second = [keen.encode(wave[at : at + 320]) for at in range(0, 8_000, 320)]
+    assert first != second
+    assert len(decoded(OPUS.decoder(), first)) == len(decoded(OPUS.decoder(), second)) == 8_000

@@ -50,7 +50,7 @@ def coders(wanted: MediaFormat) -> tuple[Encoder, Decoder]:
     if codec is None:
         tables = _Tables(A_LAW if wanted.codec == "PCMA" else MU_LAW)
         return tables, tables
-    return codec.encoder(wanted), codec.decoder()
+    return codec.encoder(wanted, codecs.COMPLEXITY), codec.decoder()
 
 
 @dataclass

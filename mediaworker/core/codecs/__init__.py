@@ -14,6 +14,7 @@ from shared.errors import ConfigError, Refused
 from shared.units import FRAME_SAMPLES, NARROWBAND_HZ
 
 __all__ = [
+    "COMPLEXITY",
     "G711",
     "PTIMES_MS",
     "BadPayload",
@@ -26,6 +27,8 @@ __all__ = [
     "require",
 ]
 
+COMPLEXITY: Final = 3
+"""Of 0 to 10, as libopus has it; what each costs and gives stands in docs/codecs.md."""
 G711: Final = ("PCMU", "PCMA")
 PTIMES_MS: Final = (10, 20, 30, 40, 60)
 

@@ -50,7 +50,7 @@ class G722Encoder:
         return cast("bytes", self._coder.encode(pcm))
 
 
-def _encoder(_wanted: MediaFormat) -> Encoder:
+def _encoder(_wanted: MediaFormat, _complexity: int) -> Encoder:
     return G722Encoder()
 
 

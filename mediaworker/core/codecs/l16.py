@@ -49,7 +49,7 @@ class L16Encoder:
 
 
 def _codec(rate_hz: int) -> Codec:
-    def encoder(_wanted: MediaFormat) -> Encoder:
+    def encoder(_wanted: MediaFormat, _complexity: int) -> Encoder:
         return L16Encoder(rate_hz)
 
     def decoder() -> Decoder:

@@ -23,8 +23,6 @@ LONGEST_SAMPLES: Final = WIDEBAND_HZ * 120 // 1_000
 """No packet lasts longer (RFC 6716 section 3.2.5)."""
 PAYLOAD_BYTES: Final = 1_275
 """The most that one frame can have (section 3.2.1), far above what our bit rates use."""
-COMPLEXITY: Final = 3
-"""Of 0 to 10; what each costs and gives stands in docs/codecs.md."""
 BITRATE: Final = 24_000
 NARROW_BITRATE: Final = 12_000
 EXPECTED_LOSS_PERCENT: Final = 10
@@ -122,7 +120,7 @@ class OpusDecoder:
 
 
 class OpusEncoder:
-    def __init__(self, settings: OpusSettings) -> None:
+    def __init__(self, settings: OpusSettings, complexity: int) -> None:
         self._state = ctypes.create_string_buffer(_OPUS.opus_encoder_get_size(1))
         _OPUS.opus_encoder_init(self._state, WIDEBAND_HZ, 1, _VOIP)
         narrow = settings.max_playback_hz <= _BANDWIDTHS[0][0]
@@ -133,7 +131,7 @@ class OpusEncoder:
             (code for hz, code in _BANDWIDTHS if settings.max_playback_hz <= hz), _BANDWIDTHS[-1][1]
         )
         for request, value in (
-            (_SET_COMPLEXITY, COMPLEXITY), (_SET_BITRATE, bitrate), (_SET_MAX_BANDWIDTH, bandwidth),
+            (_SET_COMPLEXITY, complexity), (_SET_BITRATE, bitrate), (_SET_MAX_BANDWIDTH, bandwidth),
             (_SET_INBAND_FEC, int(settings.use_inband_fec)), (_SET_DTX, int(settings.use_dtx)),
             (_SET_PACKET_LOSS, EXPECTED_LOSS_PERCENT if settings.use_inband_fec else 0),
         ):  # fmt: skip
@@ -185,8 +183,8 @@ class OpusEncoder:
         return self._out.raw[: max(0, size)]
 
 
-def _encoder(wanted: MediaFormat) -> Encoder:
-    return OpusEncoder(wanted.opus)
+def _encoder(wanted: MediaFormat, complexity: int) -> Encoder:
+    return OpusEncoder(wanted.opus, complexity)
 
 
 def _decoder() -> Decoder:

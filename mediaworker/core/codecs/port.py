@@ -46,5 +46,6 @@ class Codec:
     """Its audio is 16 kHz inside the farm."""
     clock: int
     """Units of its RTP clock in 20 ms."""
-    encoder: Callable[[MediaFormat], Encoder]
+    encoder: Callable[[MediaFormat, int], Encoder]
+    """Takes the complexity too, 0 to 10, where a codec has a choice."""
     decoder: Callable[[], Decoder]
