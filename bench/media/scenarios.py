@@ -168,7 +168,7 @@ def _codec_cases() -> list[tuple[str, int, int, int, int, list[bytes]]]:
         wanted = MediaFormat(codec=name, payload_type=type_, clock_rate_hz=rate)
         codec = codecs_of.find(wanted)
         assert codec is not None
-        encoder = codec.encoder(wanted)
+        encoder = codec.encoder(wanted, codecs_of.COMPLEXITY)
         frames = _speech(16_000 if codec.wide else 8_000, 250)
         cases.append((name, type_, rate, codec.clock, count, [encoder.encode(frame) for frame in frames]))
     return cases
