@@ -61,14 +61,14 @@ class Sources:
             return source == int(rows.source[row])
         return arrived_ns >= int(rows.opened_ns[row]) and self.allowed(row, source)
 
-    def known(self, at: Index, sources: Addresses, arrivals: Ints, good: Mask) -> Mask:
-        """[N] packets: which come from where they may. Looks closely only at good ones of rows without a source.
+    def known(self, at: Index, sources: Addresses, arrivals: Ints) -> Mask:
+        """[N] packets: which come from where they may. Looks closely only at those of rows without a source.
 
         A packet that arrived before its leg was opened met the port's last call, not this one.
         """
-        rows = self._rows
-        known: Mask = sources == rows.source[at]
-        for index in np.flatnonzero(good & ~known & (rows.source[at] == 0)).tolist():
+        theirs = self._rows.source[at]
+        known: Mask = sources == theirs
+        for index in np.flatnonzero(theirs == 0).tolist():
             known[index] = self.may_come(int(at[index]), int(sources[index]), int(arrivals[index]))
         return known
 

@@ -50,12 +50,13 @@ def test_what_arrived_before_the_leg_was_opened_is_not_its():
     assert sources.may_come(0, HERE, 500)
 
 
-def test_packets_that_are_no_good_are_not_looked_at():
-    _, sources = opened()
-    known = sources.known(
-        np.array([0, 0]), np.array([HERE, HERE], np.uint64), np.array([1, 1]), np.array([True, False])
-    )
-    assert known.tolist() == [True, False]
+def test_packets_of_a_batch_are_judged_one_by_one():
+    rows, sources = opened()
+    at, arrivals = np.array([0, 0, 0]), np.array([1, 1, -1])
+    senders = np.array([HERE, address_key("10.0.0.2", 4_000), INSIDE], np.uint64)
+    assert sources.known(at, senders, arrivals).tolist() == [True, False, False]
+    rows.source[0] = INSIDE
+    assert sources.known(at, senders, arrivals).tolist() == [False, False, True]
 
 
 def _streams(rows: Rows, sources: Sources, ssrc: int, at_ns: int) -> tuple[bool, bool, bool]:
