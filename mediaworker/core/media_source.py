@@ -176,14 +176,13 @@ class Retuned:
 
     def _turn(self, pcm: Samples) -> Samples:
         row = np.zeros(1, np.int64)
-        turned: Samples
-        if self._up:
-            turned = self._filter.up(row, pcm[None])[0]
-            return turned
-        whole = np.concatenate([self._odd, pcm])
-        even = len(whole) // 2 * 2
-        self._odd = whole[even:]
-        turned = self._filter.down(row, whole[None, :even])[0]
+        if not self._up:
+            whole = np.concatenate([self._odd, pcm])
+            even = len(whole) // 2 * 2
+            pcm, self._odd = whole[:even], whole[even:]
+        if not len(pcm):
+            return NOTHING
+        turned: Samples = (self._filter.up if self._up else self._filter.down)(row, pcm[None])[0]
         return turned
 
 
@@ -199,6 +198,11 @@ class Stream:
     @property
     def ended(self) -> bool:
         return self._pcm.ended if self._pcm else self._whole and not self._pieces
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was brought."""
+        return self._whole or self._pcm is not None
 
     def bring(self, pcm: Samples, loops: int) -> None:
         """All there is, so many times over; 0: for ever."""

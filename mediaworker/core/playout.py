@@ -209,12 +209,11 @@ class Playout:
         line.fill = self._ready[row] = self._in_chunk[row] = 0
         for segment in line.segments:
             segment.samples = segment.samples * line.frame // before
-        half = HalfBand(1)
-        first = np.zeros(1, np.int64)
-        if line.frame > before:
-            pcm = half.up(first, pcm[None])[0]
-        else:
-            pcm = half.down(first, pcm[None, : len(pcm) // 2 * 2])[0]
+        up = line.frame > before
+        pcm = pcm if up else pcm[: len(pcm) // 2 * 2]
+        if len(pcm):
+            half = HalfBand(1)
+            pcm = (half.up if up else half.down)(np.zeros(1, np.int64), pcm[None])[0]
         if len(pcm) > len(self._free) * CHUNK_SAMPLES:
             self._give_up(row, line)
             return

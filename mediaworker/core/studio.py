@@ -134,7 +134,7 @@ class Studio:
         for item in [item for item in hungry if item not in self._coming]:
             play = self._plays.get(item)
             stream = play.stream if play else None
-            if stream and stream.waiting_samples < LOW_WATER_SAMPLES:
+            if stream and not stream.complete and stream.waiting_samples < LOW_WATER_SAMPLES:
                 self._coming.add(item)
                 self._library.more(item)
             hungry.discard(item)
