@@ -108,7 +108,7 @@ def _media() -> list[timeseries.Panel]:
               query("60 * " + rate("voicefarm_rtp_one_way_begun_total", "direction, cause") + NONE_YET,
                     "per minute {{direction}} {{cause}}")),
         panel("Which calls are one-way", "short", "By call_id.",
-              query("(voicefarm_call_one_way == 1)" + NONE_YET, "{{call_id}} {{direction}}")),
+              query("(voicefarm_call_one_way > 0)" + NONE_YET, "{{call_id}} {{direction}}")),
         panel("Too late and held back", "percentunit", "Packets that came too late to be played; delay of jitter buffers in s.",
               query(quantile(0.95, "voicefarm_rtp_discard_ratio"), "too late p95"),
               query("max(voicefarm_call_jitter_buffer_seconds)", "longest buffer"),
