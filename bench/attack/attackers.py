@@ -26,10 +26,15 @@ Make = Callable[[int], bytes]
 """The datagram with a number."""
 
 
-def attack_frames(pcm: Pcm) -> int:
-    """Frames of 20 ms in which the attackers' tone is."""
+def tone_frames(pcm: Pcm, hz: float) -> int:
+    """Frames of 20 ms in which a tone is."""
     whole = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
-    return sum(level_at(frame, ATTACK_HZ) > LOUD for frame in whole)
+    return sum(level_at(frame, hz) > LOUD for frame in whole)
+
+
+def attack_frames(pcm: Pcm) -> int:
+    """Frames in which the attackers' tone is."""
+    return tone_frames(pcm, ATTACK_HZ)
 
 
 _TONE = to_ulaw(tone(ATTACK_HZ, 20))
@@ -88,7 +93,7 @@ class Attacker:
             self._socket.bind(bind)
             self._socket.settimeout(0)
         self.ports = ports
-        self._plan: Iterator[tuple[int, Make]] = itertools.cycle(list(enumerate(makes)))
+        self._plan: Iterator[Make] = itertools.cycle(makes)
         self._makes = len(makes)
         self._pause_s = 1.0 / rate
         self.sent = 0
@@ -112,14 +117,12 @@ class Attacker:
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s):
-            which, make = next(self._plan)
-            data = make(self.sent // self._makes)
+            data = next(self._plan)(self.sent // self._makes)
             for port in self.ports:
                 self._send(data, port)
             self.sent += 1
             if self._own:
                 self._listen()
-        _ = which if self.sent else 0
 
     def _send(self, data: bytes, port: int) -> None:
         while True:

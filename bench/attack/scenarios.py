@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bench.attack.attackers import (
     Attacker,
     Make,
@@ -12,10 +14,11 @@ from bench.attack.attackers import (
     rtcp_forgeries,
     rtp_of_many,
     rtp_tone,
+    tone_frames,
 )
 from bench.attack.victims import CALLER_SSRC, Ground, Victim, peer_clock, ssrc_of_ours
 from shared.errors import Refused
-from tests.support.rtp_peer import RtpPeer, tone
+from tests.support.rtp_peer import RtpPeer, strongest_hz, tone
 from tests.support.srtp_peer import keys
 from tests.support.waiting import eventually
 
@@ -151,14 +154,13 @@ async def port_reuse(ground: Ground, seconds: float) -> Outcome:
     strangers = _strangers(old_peer, placement.port)
     with contextlib.ExitStack() as running:
         await ground.hang_up(old)
-        heard_by_the_old = len(old_peer.heard)
         for attacker in (stubborn, *strangers):
             running.enter_context(attacker)
         victim = await _at_port(ground, placement.port)
         await _listen(outcome, victim, seconds)
         await ground.hang_up(victim)
     outcome.count([stubborn, *strangers])
-    outcome.leaked += max(0, len(old_peer.heard) - heard_by_the_old - 2)  # two may have been on their way
+    outcome.leaked += len({packet.ssrc for packet in old_peer.heard}) - 1
     await _look(ground, outcome, victim)
     return outcome
 
@@ -215,7 +217,8 @@ async def srtp_attacked(ground: Ground, seconds: float) -> Outcome:
     peer = ground.peer(placement, srtp=first)
     victim = await ground.open(call_id, placement, peer, srtp=first)
     peer.say(tone(OLD_HZ, int(seconds * 500)))
-    await asyncio.sleep(seconds / 2 + 0.3)
+    await eventually(lambda: peer.heard and not peer.saying and not strongest_hz(peer.last(100)))
+    quiet_from = len(peer.heard)
     old = list(victim.srtp.wire)
     plain = rtp_tone(CALLER_SSRC, first=peer_clock(victim)[0], stamp=peer_clock(victim)[1])
     attackers = [
@@ -229,9 +232,8 @@ async def srtp_attacked(ground: Ground, seconds: float) -> Outcome:
         await ground.rekey(victim, second)
         await _listen(outcome, victim, seconds / 2)
     outcome.count(attackers)
-    played = sum(packet.loud for packet in peer.heard)
-    said = len(peer.sent_loud_ns)
-    outcome.injected["replayed"] = max(0, played - said)
+    after = [packet.pcm for packet in peer.heard[quiet_from:]]
+    outcome.injected["replayed"] = tone_frames(np.concatenate(after), OLD_HZ)
     await ground.hang_up(victim)
     await _look(ground, outcome, victim)
     return outcome
