@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+import soxr
 
+from shared.contracts import PcmToStt, decode
 from tests.support import capture as tshark
 from tests.support.capture import capture
+from tests.support.events import finals
 from tests.support.farm import farm
 from tests.support.processes import wait_until
+from tests.support.recordings import recordings
 from tests.support.softphone import PCMU, Line, dial, heard, write_softphone
 
 pytestmark = pytest.mark.peers
@@ -33,6 +37,13 @@ def share_at(pcm: npt.NDArray[np.int16], hz: float, rate_hz: int) -> float:
     spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)))) ** 2
     near = np.abs(np.fft.rfftfreq(len(wave), 1 / rate_hz) - hz) < 25
     return float(spectrum[near].sum() / spectrum.sum()) if spectrum.sum() > 1e6 else 0.0
+
+
+def share_above(pcm: npt.NDArray[np.int16], hz: float, rate_hz: int) -> float:
+    """Share of the power above a frequency."""
+    power = np.abs(np.fft.rfft(pcm.astype(np.float64))) ** 2
+    assert power.sum() > 1e6, "silence"
+    return float(power[np.fft.rfftfreq(len(pcm), 1 / rate_hz) > hz].sum() / power.sum())
 
 
 def two_tones(rate_hz: int, seconds: int = 20) -> npt.NDArray[np.int16]:
@@ -79,6 +90,41 @@ def test_wideband_call_carries_what_is_above_4_khz_both_ways(tmp_path: Path, lin
     )
     assert min(shares) > 0.35, shares
     assert share_at(middle(came_back, line.rate_hz), LOW_HZ, line.rate_hz) > 0.35
+
+
+def test_caller_is_understood_over_a_wideband_line(tmp_path: Path) -> None:
+    """16 kHz from the codec to the recogniser: the stream of the STT worker says at what rate it got the words."""
+    if G722.missing():
+        pytest.skip(G722.missing())
+    text, sound = next(iter(recordings().items()))
+    loud = soxr.resample(sound, 8_000, G722.rate_hz)
+    quiet = np.zeros(G722.rate_hz, np.int16)
+    folder = write_softphone(tmp_path / "phone", np.concatenate([quiet, quiet, loud, *[quiet] * 20]), G722)
+    config = {"stt": {"engine": "pocketsphinx"}, "ops": {"events_linger_s": 60}}
+    with farm(tmp_path, ai=("stt-0",), config=config) as running_farm, running_farm.redis() as client:
+        said = dial(folder, running_farm.sip, "transcribe", 5 + len(sound) // 8_000)
+        assert "Call established" in said, said
+        (log,) = client.keys("vf:call:*:events")
+        call_id = log.decode().split(":")[2]
+        assert finals(client, call_id) == [text]
+        (stream,) = client.keys("vf:pcm:stt-0.*")
+        entries = [decode(fields[b"m"]) for _, fields in client.xrange(stream)]
+    assert {entry.rate_hz for entry in entries if isinstance(entry, PcmToStt)} == {16_000}
+
+
+@pytest.mark.parametrize("line", [OPUS, G722, PCMU], ids=["opus", "g722", "pcmu"])
+def test_agent_speaks_with_all_the_width_of_the_line(tmp_path: Path, line: Line) -> None:
+    """The hiss of an s is above 4 kHz: synthesised at 16 kHz it is there, brought up from 8 kHz it would not be."""
+    if line.missing():
+        pytest.skip(line.missing())
+    folder = write_softphone(tmp_path / "phone", np.zeros(line.rate_hz * 20, np.int16), line)
+    config = {"stt": {"engine": "pocketsphinx"}}
+    with farm(tmp_path, ai=("stt-0", "llm-0", "tts-0"), config=config) as running_farm:
+        said = dial(folder, running_farm.sip, "agent", 7)
+    assert "Call established" in said, said
+    share = share_above(heard(folder, line), 4_200, line.rate_hz)
+    print(f"{line.codec}: {10 * np.log10(max(share, 1e-12)):.1f} dB of the agent's voice above 4.2 kHz")
+    assert share > 1e-3 if line.rate_hz > 8_000 else share == 0.0
 
 
 def test_narrowband_call_does_not(tmp_path: Path) -> None:
