@@ -13,7 +13,7 @@ from aiosipua import parse_sdp
 from aiosipua.rtp_bridge import CallSession
 
 OFFER = (
-    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
     "a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
 )
 

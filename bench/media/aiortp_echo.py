@@ -17,7 +17,7 @@ async def serve(base: int, step: int, count: int, source: int) -> None:
     sessions = []
     for number in range(count):
         session = await RTPSession.create(
-            ("127.0.0.1", base + step * number), ("127.0.0.1", source + 2 * number), payload_type=0
+            ("127.0.0.1", base + step * number), ("127.0.0.2", source + 2 * number), payload_type=0
         )
         session.on_audio = session.send_audio_pcm
         sessions.append(session)

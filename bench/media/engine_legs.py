@@ -42,7 +42,7 @@ def open_legs(words: list[str]) -> tuple[Engine, Any, dict[str, float]]:
     sockets = open_sockets(engine, "127.0.0.1", keys.get("sockets", "auto"))
     for number in range(count):
         setup = LegSetup(
-            rtp_port=base + step * number, remote=RtpEndpoint(host="127.0.0.1", rtp_port=source + 2 * number),
+            rtp_port=base + step * number, remote=RtpEndpoint(host="127.0.0.2", rtp_port=source + 2 * number),
             format=wanted, echo=not room, room=number // room if room else -1,
         )  # fmt: skip
         row = engine.open(setup, time.monotonic_ns())

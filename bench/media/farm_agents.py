@@ -135,7 +135,7 @@ class Bench:
         self._worker = placed.worker
         await self._ask(MediaOpen(
             msg_id=new_message_id(), reply_to=front.worker_id, call_id=call_id, sip_call_id=f"sip-{call_id}",
-            rtp_port=placed.port, remote=RtpEndpoint(host="127.0.0.1", rtp_port=SOURCE_PORT + placed.port - BASE_PORT),
+            rtp_port=placed.port, remote=RtpEndpoint(host="127.0.0.2", rtp_port=SOURCE_PORT + placed.port - BASE_PORT),
             format=MediaFormat(codec="PCMU", payload_type=0), app=AppSpec(kind="agent", agent="demo"),
             ai=AiWorkers(stt=placed.stt, llm=placed.llm, tts=placed.tts), record=True, **known,
         ))  # fmt: skip

@@ -1,7 +1,7 @@
 /* The callers: N RTP streams of 20 ms packets, spread evenly over the 20 ms, each from a socket of its own.
  *
  * usage: load BASE_PORT STEP N SECONDS SOURCE_PORT [KEY=VALUE ...]
- * sends from 127.0.0.1:SOURCE_PORT + 2 * i to BASE_PORT + STEP * i. Keys (and what they are without):
+ * sends from 127.0.0.2:SOURCE_PORT + 2 * i to 127.0.0.1:BASE_PORT + STEP * i. Keys (and what they are without):
  *   type=0 ticks=160 rate=8000   payload type, clock units per packet, clock rate
  *   payloads=FILE                packets' payloads, each behind its length (16 bit, little-endian); stream i begins at another
  *                                place; without: one loud payload of 160 octets
@@ -67,16 +67,16 @@ static int64_t now_ns(clockid_t clock) {
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static struct sockaddr_in loopback(int port) {
+static struct sockaddr_in loopback(int host, int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(0x7F000000 | host);
     return address;
 }
 
 static void open_streams(void) {
     streams = calloc(count, sizeof *streams);
     for (int i = 0; i < count; i++) {
-        struct sockaddr_in from = loopback(source + 2 * i), to = loopback(base + step * i);
+        struct sockaddr_in from = loopback(2, source + 2 * i), to = loopback(1, base + step * i);
         int on = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
         if (bind(fd, (struct sockaddr *)&from, sizeof from) || connect(fd, (struct sockaddr *)&to, sizeof to)) {
             perror("load");

@@ -21,16 +21,23 @@ def echo(
     every: Servers, load: Path, seconds: float, rounds: int, counts: Sequence[int], sockets: str
 ) -> tuple[list[str], Taken]:
     taken: dict[int, dict[str, list[Sample]]] = {}
-    for count in counts:
-        taken[count] = {name: [] for name in every}
+    able = dict(every)
+    for count in sorted(counts):
+        taken[count] = {name: [] for name in able}
         for _ in range(rounds):
-            for name, server in every.items():
+            for name, server in able.items():
                 keys = [f"sockets={sockets}"] if name == "engine" else []
                 taken[count][name].append(measure(server, load, count, seconds, keys=keys))
-        print(_echo_row(count, taken[count]), flush=True)
+        # A server that does not cope is not asked to bear more.
+        able = {
+            name: server
+            for name, server in able.items()
+            if name in {"C echo", "engine"} or copes(taken[count][name])
+        }
+        print(_echo_row(count, taken[count], list(every)), flush=True)
     others = [name for name in every if name != "C echo"]
     head = ["calls", "C echo, CPU-ms per call-second", *(part for name in others for part in (name, "x C"))]
-    rows = [_echo_row(count, group) for count, group in taken.items()]
+    rows = [_echo_row(count, group, list(every)) for count, group in taken.items()]
     quality = table(
         ["calls", "engine: packets lost in / back", "jitter of what comes back, p50 / p99 / max, ms", "overruns of slots",
          "kB per leg", "late wake-ups of the load"],
@@ -48,9 +55,13 @@ def echo(
     return [*lines, f"Sockets: {kind}.", "", *quality], taken
 
 
-def _echo_row(count: int, group: Mapping[str, Sequence[Sample]]) -> list[str]:
+def _echo_row(count: int, group: Mapping[str, Sequence[Sample]], names: Sequence[str]) -> list[str]:
     cells = [str(count)]
-    for name, samples in group.items():
+    for name in names:
+        samples = group.get(name, [])
+        if not samples:
+            cells += ["-", "-"]
+            continue
         cells.append(f"{median(samples):.3f}" + ("" if copes(samples) else " (does not cope)"))
         if name != "C echo":
             cells.append(f"**{times(samples, group['C echo']):.2f}**")
