@@ -21,7 +21,7 @@ def leg_setup(port: int = PORT, **changes: object) -> LegSetup:
     """An ordinary leg with changes: fields of LegSetup, or of its format (codec, payload_type, direction...)."""
     codec = str(changes.pop("codec", "PCMU"))
     kind: dict[str, object] = {"codec": codec, "payload_type": 8 if codec == "PCMA" else 0}
-    for name in ("payload_type", "dtmf_payload_type", "direction", "ptime_ms"):
+    for name in ("payload_type", "dtmf_payload_type", "direction", "ptime_ms", "rtcp_mux"):
         if name in changes:
             kind[name] = changes.pop(name)
     host = str(changes.pop("host", HOST))
