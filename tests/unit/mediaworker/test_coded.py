@@ -1,11 +1,14 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mediaworker.core import codecs
 from mediaworker.core.codecs import Codec
+from mediaworker.core.codecs.l16 import L16Decoder
 from mediaworker.core.coded import KEPT_PACKETS, STALE_FRAMES, CodedLegs
+from mediaworker.core.legs import Samples
 from mediaworker.core.rows import Rows
 from mediaworker.core.timeline import Act
 from shared.contracts import MediaFormat, OpusSettings
@@ -331,3 +334,55 @@ def test_a_closed_leg_leaves_nothing_for_the_next_one():
 
 def test_stale_is_less_than_what_opus_makes_up():
     assert STALE_FRAMES * 20 < 120
+
+
+def test_a_payload_that_fails_between_frames_is_a_hole_too():
+    bench = Bench(OPUS)
+    encoder = OPUS.encoder(
+        MediaFormat(codec="OPUS", payload_type=96, clock_rate_hz=48_000), codecs.COMPLEXITY
+    )
+    wave = tones(16_000, 0.4, 300)
+    for number in range(24):
+        payload = encoder.encode(wave[number * 160 : (number + 1) * 160])
+        # One frame of 10 ms whose padding would be longer than the packet.
+        bench.store(number * 480, bytes([0x43, 0x41, 0xFF, 0x00]) if number == 15 else payload)
+    heard = np.concatenate([bench.play(frame) for frame in range(12)])
+    assert bench.rejected == {"payload": 1}
+    assert level_db(heard[7 * 320 : 8 * 320]) > level_db(wave) - 6
+    assert level_db(heard[9 * 320 :]) == pytest.approx(level_db(wave), abs=2)
+
+
+@pytest.mark.parametrize("size", [441, 700, 882])
+def test_44_1_khz_with_losses_stays_in_its_frames(size: int):
+    """Where a hole is no whole number of our samples the frames are still 320 samples, and hardly any is invented."""
+    bench = Bench(FAST)
+    wave = tones(44_100, 2, 300)
+    count = min(len(wave) // size, KEPT_PACKETS)
+    for number in range(count):
+        if number % 7 != 3:
+            bench.samples(number * size, wave[number * size : (number + 1) * size])
+    frames = count * size // 882 - 1
+    lost = [bench.play(frame, Act.LOSS) for frame in range(frames)]
+    heard = np.concatenate(lost)[640:]
+    assert len(heard) == (frames - 2) * 320
+    assert level_db(heard) == pytest.approx(level_db(wave), abs=1)
+    steepest = 8_000 * 2 * np.pi * 300 / 16_000
+    assert np.abs(np.diff(heard.astype(np.int64))).max() < 3 * steepest
+
+
+class _OneShort(L16Decoder):
+    """A codec whose packets are one sample short of what their clock says, as rates that do not divide are."""
+
+    def decode(self, payload: bytes) -> Samples:
+        return super().decode(payload)[:-1]
+
+
+def test_a_sample_that_rounding_left_out_is_no_hole():
+    bench = Bench(replace(WIDE, decoder=lambda: _OneShort(16_000)))
+    for frame in range(3):
+        bench.samples(frame * 320, np.full(320, 1_000 + frame))
+    for frame in range(3):
+        heard = bench.play(frame)
+        assert len(heard) == 320
+        assert heard.min() >= 1_000
+    assert not bench.rejected
