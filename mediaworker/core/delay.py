@@ -2,7 +2,7 @@
 
 A packet's transit is its arrival minus the time of its frame on the caller's clock; only differences of it mean anything.
 Each row counts how far its packets' transit was above its least one, in steps of a millisecond, and forgets with a time constant of
-30 s. The least one is that of the last 4 to 8 s, so that a clock that drifts by 500 ppm is followed. The target is the 98.5 %
+30 s. The least one is that of the last 2 to 4 s, so that a clock that drifts by 500 ppm is followed. The target is the 98.5 %
 quantile: ticks round it up, so that less than 1 % come too late. Counting is a few array steps per batch; quantiles are found for a part of the rows in each tick.
 Must not move playout; that is `pace`.
 """
@@ -25,10 +25,10 @@ IN_TIME: Final = 0.985
 SETTLE_TICKS: Final = 25
 """Every row's target is found anew in as many ticks."""
 FORGET: Final = math.exp(-SETTLE_TICKS * TICK_MS / 30_000)
-WINDOW_SETTLES: Final = 8
-"""Half the window of the least transit, in settlements: 4 s."""
+WINDOW_SETTLES: Final = 4
+"""Half the window of the least transit, in settlements: 2 s."""
 DRIFT_STEPS: Final = 5
-"""500 ppm in 8 s are 4 ms."""
+"""500 ppm in 4 s are 2 ms."""
 KNOWN: Final = 50
 """Packets before which a row is given a frame of delay on trust."""
 

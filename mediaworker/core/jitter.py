@@ -18,9 +18,9 @@ from shared.units import FRAME_SAMPLES
 SLOTS: Final = 64
 """Frames of the ring: 1.28 s."""
 PAST_FRAMES: Final = 40
-"""Frames behind playout that are certain not to be overwritten."""
-AHEAD: Final = SLOTS - PAST_FRAMES
-"""Frames ahead of playout that fit: 480 ms."""
+"""Frames behind playout that are still there, but after a burst of more than SLOTS - PAST_FRAMES."""
+AHEAD: Final = 48
+"""Frames ahead of playout that fit: 960 ms, so that a burst after a stall of the sender's or the network's is heard whole."""
 BLOCK: Final = 80
 """Packets whose places and lengths are multiples of 10 ms are stored as arrays, like those of 20 ms."""
 

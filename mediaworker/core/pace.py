@@ -28,6 +28,8 @@ ALIVE_FRAMES: Final = 50
 """A sender from whom nothing came for a second is silent; nothing is made up for him any longer."""
 MOST_AT_ONCE: Final = 32
 """Legs of a tick that give back a frame: after a pause of the host they would all want to."""
+PAUSE_FRAMES: Final = 5
+"""A gap in time without one in the numbers that is longer than this is a sender's who says nothing when it is silent."""
 CLOCK_TICKS: Final = 50
 RESTART_NS: Final = 250 * 1_000_000
 """Ticks this late are not caught up with: nothing was served in between, or rounds were given up."""
@@ -143,6 +145,7 @@ class Pace:
         may_come = ~silence & (spare < 0) & (rows.waited[at] == 0)
         passed = np.where((gap < AHEAD) & ~may_come, np.minimum(gap, enough), 0)
         self._pass(at, passed, silence)
+        rows.silent_sender[at[silence & (gap >= PAUSE_FRAMES)]] = True
         left = gap - passed
         rows.waited[at] = np.where(silence, 0, rows.waited[at])
         act = np.full(len(at), int(Act.LOSS))

@@ -190,9 +190,10 @@ class CallerSound:
     def _own_left_out(self, span: slice) -> None:
         """Frames that nobody heard, because a burst was longer than the ring."""
         left, self._ring.left_out = self._ring.left_out, []
-        for row, first, count in left:
+        # The newest first: each goes before what is there already.
+        for row, first, count in reversed(left):
             if not span.start <= row < span.stop:
-                self._ring.left_out.append((row, first, count))
+                self._ring.left_out.insert(0, (row, first, count))
             elif not self._rows.coded[row]:
                 self._own_before(
                     row, self._ring.history(np.array([row]), count, np.array([first + count - 1]))

@@ -13,6 +13,7 @@ from mediaworker.core.rows import Index, Rows
 from mediaworker.core.timeline import OwnTime
 from mediaworker.core.vad import IDLE, Detector, levels_dbfs
 from shared.contracts import TurnSettings
+from shared.units import FRAME_SAMPLES
 
 
 class SpeechGate:
@@ -24,6 +25,7 @@ class SpeechGate:
         self._threshold_dbfs = threshold_dbfs
         self._detector = Detector(rows.count)
         self._past = CodedPast(rows)
+        self._own_time: OwnTime = {}
         self._lists: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
         self._coded: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
 
@@ -46,6 +48,9 @@ class SpeechGate:
             return [], np.zeros(0, np.int32)
         if self._coded[phase].size:
             self._past.keep(self._coded[phase], own_time)
+        self._own_time = own_time
+        if own_time:
+            rows = self._without_waiting(rows, own_time)
         detector = self._detector
         before = detector.state[rows]
         levels = levels_dbfs(self._rows.caller_pcm[rows])
@@ -56,11 +61,21 @@ class SpeechGate:
             inside &= ~np.isin(rows, waiting)
         return events, rows[inside].astype(np.int32)
 
+    def _without_waiting(self, rows: Index, own_time: OwnTime) -> Index:
+        """A wait is no silence of a caller who sends his silence too: the detector waits as well, for as long as `sound` makes
+        something up.
+        """
+        held = np.array([row for row, pcm in own_time.items() if not pcm.size], np.int64)
+        waiting = held[~self._rows.silent_sender[held]]
+        return rows[~np.isin(rows, waiting)] if waiting.size else rows
+
     def pre_roll(self, row: int) -> Samples:
         detector = self._detector
         frames = min(int(detector.pre_roll[row] + detector.onset[row] - 1), PAST_FRAMES - 1)
         if self._rows.coded[row]:
             return self._past.before(row, frames)
-        # `play` has moved on: the current frame is one before it, the pre-roll ends before that.
-        last = np.array([int(self._rows.play[row]) - 2])
+        # `play` has moved on: the pre-roll ends before what the utterance gets of this tick, one frame as a rule.
+        own = self._own_time.get(row)
+        current = 1 if own is None else len(own) // FRAME_SAMPLES
+        last = np.array([int(self._rows.play[row]) - 1 - current])
         return self._ring.history(np.array([row]), frames, last)[0] if frames else np.zeros(0, np.int16)

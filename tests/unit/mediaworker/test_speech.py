@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mediaworker.core.g711 import MU_LAW
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.legs import Speech
 from mediaworker.core.rows import Rows
@@ -56,11 +57,38 @@ def test_the_pre_roll_is_as_long_as_asked_for():
     assert not np.any(gate.pre_roll(0))
 
 
-def test_a_frame_made_up_while_waiting_is_heard_but_not_passed_on():
+def test_while_playout_waits_for_a_sender_who_sends_his_silence_too_the_detector_waits():
     rows, gate = bed(True, True)
+    rows.silent_sender[1] = True
     rows.caller_pcm[:2] = tone(300, 160)
     for _ in range(3):
         gate.step(0, {})
-    own = {0: np.zeros(0, np.int16), 1: np.zeros(320, np.int16)}
-    assert gate.step(0, own)[1].tolist() == [1]
-    assert gate.step(0, {})[1].tolist() == [0, 1]
+    rows.caller_pcm[:2] = 0
+    nothing = np.zeros(0, np.int16)
+    told = [gate.step(0, {0: nothing, 1: nothing}) for _ in range(40)]
+    assert [(event.row, event.kind) for events, _ in told for event in events] == [
+        (1, Speech.PAUSE),
+        (1, Speech.END),
+    ]
+    assert all(not inside.size for _, inside in told)
+    assert gate.step(0, {})[1].tolist() == [0]
+
+
+def test_the_pre_roll_ends_before_what_the_utterance_gets_of_this_tick():
+    rows = Rows(1, 1)
+    rows.take(0)
+    rows.detect[0] = rows.started[0] = True
+    ring = JitterRing(rows)
+    gate = SpeechGate(rows, ring, -45.0)
+    gate.open(0, TurnSettings())
+    gate.changed(0)
+    at = np.array([0])
+    for frame in range(20):
+        packet = np.full((1, 172), 0x80 + frame, np.uint8)
+        ring.insert(at, np.array([frame]), np.array([frame]), np.array([0]), packet)
+    rows.play[0] = 20
+    ends = []
+    for own in ({}, {0: np.zeros(0, np.int16)}, {0: np.zeros(320, np.int16)}):
+        gate.step(0, own)
+        ends.append(int(gate.pre_roll(0)[-1]))
+    assert ends == [int(MU_LAW.decoder[0x80 + frame]) for frame in (18, 19, 17)]
