@@ -9,7 +9,17 @@ from aiohttp import ClientSession
 
 from shared.bus import Append
 from shared.config import Config, OpsConfig, RedisConfig
-from shared.contracts import CallEvent, Message, SpeakCancel, SttDetach, decode
+from shared.contracts import (
+    CallEvent,
+    MediaFormat,
+    MediaUpdate,
+    Message,
+    RtpEndpoint,
+    SpeakCancel,
+    SrtpKeys,
+    SttDetach,
+    decode,
+)
 from shared.errors import BusError
 from shared.metrics import Metrics
 from shared.shell import Identity, Shell, describe
@@ -184,7 +194,11 @@ async def test_process_ends_when_a_task_it_cannot_do_without_dies(redis_url: str
     )
 
 
-def test_describe_leaves_audio_out() -> None:
+def test_describe_leaves_audio_and_keys_out() -> None:
+    keys = SrtpKeys(suite="AES_CM_128_HMAC_SHA1_80", local=b"l" * 30, remote=b"r" * 30)
+    where, what = RtpEndpoint(host="192.0.2.1", rtp_port=4_000), MediaFormat(codec="PCMU", payload_type=0)
+    update = MediaUpdate(msg_id="m", reply_to="f", call_id="c", remote=where, format=what, srtp=keys)
+    assert "srtp" not in describe(update)
     assert describe(SpeakCancel(call_id="c", turn=1)) == {"t": "tts.cancel", "call_id": "c", "turn": 1}
 
 
