@@ -90,13 +90,15 @@ def test_twenty_ms_stay_twenty_ms(rate_in: int, rate_out: int):
     assert {len(stream.feed(block)) for _ in range(50)} == {rate_out // 50}
 
 
-@pytest.mark.parametrize("size", [1, 7, 441, 700, 3_000])
+@pytest.mark.parametrize("size", [1, 7, 441, 700, 882, 3_000])
 def test_the_cut_of_the_blocks_is_not_heard(size: int):
-    wave = tone(1_000, 44_100)[:6_000]
+    wave = tone(1_000, 44_100)[:6_001]
     whole = Rational(44_100, 16_000).feed(wave)
     stream = Rational(44_100, 16_000)
     pieces = [stream.feed(wave[at : at + size]) for at in range(0, len(wave), size)]
-    assert np.array_equal(np.concatenate(pieces), whole)
+    heard = np.concatenate(pieces)
+    assert len(heard) == len(whole)
+    assert np.abs(heard.astype(np.int64) - whole).max() <= 1, "another order of summing"
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), [(44_100, 16_000), (16_000, 44_100)])
