@@ -66,6 +66,8 @@ class Facts:
     """Where the model of the STT engine is, empty when not here."""
     hub_reachable: bool | None
     record_dir_writable: bool
+    codecs: Sequence[str]
+    """Those whose libraries are here."""
 
 
 def examine(config: Config, facts: Facts, media_workers: int) -> list[Check]:
@@ -75,6 +77,7 @@ def examine(config: Config, facts: Facts, media_workers: int) -> list[Check]:
         *_ports(config, facts),
         *_kernel(config, facts, media_workers),
         *_redis(facts),
+        _codecs(config, facts),
         *_engines(config, facts),
     ]
 
@@ -189,6 +192,15 @@ def _redis(facts: Facts) -> list[Check]:
         _grade(facts.redis_policy in {"", "noeviction"}, Grade.WARN, "Redis memory", f"maxmemory-policy {facts.redis_policy or 'unknown'}",
                "set maxmemory-policy noeviction: an evicted lease looks like a dead worker"),
     ]  # fmt: skip
+
+
+def _codecs(config: Config, facts: Facts) -> Check:
+    missing = [name for name in config.media.codecs if name not in facts.codecs]
+    kept = [name for name in config.media.codecs if name not in missing]
+    return _grade(
+        not missing, Grade.BAD, "codecs", f"no library for {', '.join(missing)}" if missing else ", ".join(kept),
+        f"install it (docs/codecs.md), or set media.codecs to [{', '.join(kept) or 'PCMU, PCMA'}]",
+    )  # fmt: skip
 
 
 def _engines(config: Config, facts: Facts) -> list[Check]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from aiworker.stt.choose import DEFAULT_MODEL, can_have, hub_reachable
+from mediaworker.core.codecs import available
 from shared.bus import connect
 from shared.config import Config, RedisConfig, SttConfig, parse_port_range
 from voicefarm.core.checkup import Engine, Facts
@@ -55,6 +56,7 @@ async def survey(config: Config, farm: FarmRecord | None) -> Facts:
         stt_model=here,
         hub_reachable=hub,
         record_dir_writable=os.access(_existing(Path(config.media.record_dir)), os.W_OK),
+        codecs=available(),
     )  # fmt: skip
 
 

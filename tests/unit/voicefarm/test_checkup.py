@@ -17,7 +17,7 @@ HEALTHY = Facts(
     redis_clock_ms=None, redis_policy="",
     engines=[Engine("faster-whisper", True, "whisper", "stt"), Engine("pocketsphinx", True, "embedded", "stt"),
              Engine("espeak", True, "embedded", "tts")],
-    stt_model="", hub_reachable=True, record_dir_writable=True,
+    stt_model="", hub_reachable=True, record_dir_writable=True, codecs=("PCMU", "PCMA", "G722", "OPUS", "L16"),
 )  # fmt: skip
 
 
@@ -55,6 +55,8 @@ def test_a_healthy_machine_has_nothing_to_mend() -> None:
         ("Redis", {"redis_named": True, "redis_problem": "refused"}, Grade.BAD, "redis.url"),
         ("Redis", {"redis_named": True, "redis_clock_ms": -2_500.0}, Grade.WARN, "synchronise"),
         ("Redis memory", {"redis_named": True, "redis_policy": "allkeys-lru"}, Grade.WARN, "noeviction"),
+        ("codecs", {"codecs": ("PCMU", "PCMA", "L16")}, Grade.BAD, "set media.codecs to [PCMU, PCMA, L16]"),
+        ("codecs", {"codecs": ()}, Grade.BAD, "set media.codecs to [PCMU, PCMA]"),
         ("TTS", {"engines": without("espeak")}, Grade.BAD, "voicefarm[embedded]"),
         ("STT", {"engines": without("faster-whisper", "pocketsphinx")}, Grade.BAD, "pip install"),
     ],
