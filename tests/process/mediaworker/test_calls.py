@@ -45,6 +45,27 @@ async def test_after_a_call_everything_is_given_back(placed: Front) -> None:
     assert ended["rtp"]["packets_out"] > 0
 
 
+async def test_a_caller_whose_packets_stop_is_told_to_be_one_way(placed: Front) -> None:
+    call = await placed.call("echo")
+    await eventually(lambda: call.peer.heard)
+    call.peer.mute = True
+
+    begun = {"direction": "in", "state": "begun", "cause": "no_packets"}
+
+    async def told() -> bool:
+        return begun in await placed.events(call.call_id, "one_way")
+
+    await eventually(told)
+
+    async def ended() -> object:
+        return await placed.events(call.call_id, "call.ended")
+
+    (end,) = await eventually(ended)  # type: ignore[misc]
+    assert end["reason"] == "rtp_timeout"
+    assert end["rtp"]["one_way"] is True
+    assert end["rtp"]["mos_in"] > 1
+
+
 async def test_the_parrot_answers_after_silence(placed: Front) -> None:
     call = await placed.call("echo", mode="after_silence")
     call.peer.say(tone(740, 600))

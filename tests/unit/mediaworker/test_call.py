@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mediaworker.core.attachments import SETTLE_NS
-from mediaworker.core.call import OVER_NS, RECENT_NS
+from mediaworker.core.call import OVER_NS, QUALITY_NOTES, RECENT_NS
 from mediaworker.core.effects import Assign, Assigned, Count, Forgotten, Holding, LiveWorkers, Observe
 from mediaworker.core.floor import State
-from mediaworker.core.legs import DtmfEvent, Speech
+from mediaworker.core.legs import DtmfEvent, QualityEvent, Speech
 from shared.contracts import (
     AiWorkers,
     DialogueAttach,
@@ -59,6 +59,30 @@ def test_opening_attaches_stt_and_starting_the_dialogue() -> None:
     assert (llm.resumed, llm.turn, llm.epoch, llm.ai.tts) == (False, 0, 1, "tts.1")
     order = [type(e).__name__ if not hasattr(e, "kind") else e.kind for e in bench.effects]
     assert order.index("call.opened") < order.index("call.answered")
+
+
+def test_bad_sound_and_one_way_audio_are_noted_but_not_without_end() -> None:
+    bench = Bench()
+    row = bench.open()
+    call = bench.exchange.call("c1")
+    assert call is not None
+    call.sounds(QualityEvent(row, "one_way", "out", "begun", {"cause": "not_received"}))
+    for number in range(QUALITY_NOTES + 5):
+        call.sounds(QualityEvent(row, "quality", "in", "low", {"mos": 2.0 + number / 100}))
+    bench.tick()
+    assert notes(bench.effects, "one_way") == [
+        {"direction": "out", "state": "begun", "cause": "not_received"}
+    ]
+    told = notes(bench.effects, "quality")
+    assert len(told) == QUALITY_NOTES - 1
+    assert told[0] == {"direction": "in", "state": "low", "mos": 2.0}
+
+
+def test_a_call_that_loses_its_packets_is_noted_by_the_tick_that_saw_it() -> None:
+    bench = Bench()
+    bench.open()
+    bench.tick(6 * 50)
+    assert [note["cause"] for note in notes(bench.effects, "one_way")] == ["no_packets"]
 
 
 def test_hints_for_the_recogniser_are_passed_on() -> None:
