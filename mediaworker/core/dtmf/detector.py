@@ -186,7 +186,10 @@ def _look(rows: Index, last: _Block, block: _Block) -> _Hits:
     """One block of every row, and the one 10 ms before it."""
     wave = block.wave
     power = wave.real**2 + wave.imag**2
-    strongest = power[:, :_GROUP].max(axis=1) + power[:, _GROUP:].max(axis=1)
+    by_frequency = np.ascontiguousarray(
+        power.T
+    )  # a maximum over long rows is many times faster than over short ones
+    strongest = np.maximum.reduce(by_frequency[:_GROUP]) + np.maximum.reduce(by_frequency[_GROUP:])
     strong = (strongest * (2 / BLOCK) > COARSE * block.energy) & (block.energy > _LEAST_ENERGY)
     coarse = np.flatnonzero(strong)
     if not coarse.size:
