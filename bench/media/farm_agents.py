@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from bench.media.tables import table
-from bench.media.under_load import BASE_PORT, PRIORITY, SOURCE_PORT, core, cpu_seconds
+from bench.media.under_load import BASE_PORT, PRIORITY, core, cpu_seconds
 from mediaworker.core.g711 import MU_LAW
 from shared.config import Config, RedisConfig
 from shared.contracts import (
@@ -46,6 +46,8 @@ from shared.shell import Identity, Shell
 from tests.support.processes import free_port, redis_server, running, wait_until
 from tests.support.waiting import eventually
 
+CALLERS_PORT = 14_100
+"""Not a number that is a port of the worker's: it sends nothing to those, whatever the address."""
 CYCLE_PACKETS, SPEECH_PACKETS = 250, 100
 """Five seconds, of which two are speech."""
 FRAME_SAMPLES = 1_600
@@ -135,7 +137,7 @@ class Bench:
         self._worker = placed.worker
         await self._ask(MediaOpen(
             msg_id=new_message_id(), reply_to=front.worker_id, call_id=call_id, sip_call_id=f"sip-{call_id}",
-            rtp_port=placed.port, remote=RtpEndpoint(host="127.0.0.2", rtp_port=SOURCE_PORT + placed.port - BASE_PORT),
+            rtp_port=placed.port, remote=RtpEndpoint(host="127.0.0.2", rtp_port=CALLERS_PORT + placed.port - BASE_PORT),
             format=MediaFormat(codec="PCMU", payload_type=0), app=AppSpec(kind="agent", agent="demo"),
             ai=AiWorkers(stt=placed.stt, llm=placed.llm, tts=placed.tts), record=True, **known,
         ))  # fmt: skip
@@ -236,7 +238,7 @@ async def _agents(url: str, load: Path, folder: Path, count: int, seconds: float
         async with Bench(url, count) as bench:
             await bench.open_calls()
             command = [
-                *PRIORITY, *core(1), str(load), str(BASE_PORT), "2", str(count), str(TALKING_S + seconds + 0.5), str(SOURCE_PORT),
+                *PRIORITY, *core(1), str(load), str(BASE_PORT), "2", str(count), str(TALKING_S + seconds + 0.5), str(CALLERS_PORT),
                 f"payloads={talk}",
             ]  # fmt: skip
             caller = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)

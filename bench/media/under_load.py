@@ -17,7 +17,7 @@ ROOT = HERE.parents[1]
 BASE_PORT = 10_000
 SOURCE_PORT = 10_000
 """Below the usual ephemeral range. Callers have an address of their own, 127.0.0.2."""
-WARM_S = 0.8
+WARM_S = 2.0
 """Of the load before the processor time counts: sources are pinned, rings filled."""
 PRIORITY = [] if os.geteuid() else ["chrt", "--fifo", "10"] if shutil.which("chrt") else ["nice", "-n", "-15"]
 """Before all programs alike, where it is allowed: neighbours on the machine then disturb the figures less."""
