@@ -155,10 +155,10 @@ class Reports:
         self._seal(row, data)
 
     def _seal(self, row: int, data: bytes) -> None:
-        """The way out of every packet."""
+        """The way out of every packet. A held leg may have no address (0.0.0.0, which the kernel takes for this machine)."""
         rows = self._rows
         data = self._srtp.seal_rtcp(row, data) if self._srtp else data
-        if data:
+        if data and int(rows.rtcp_to[row]) >> 32:
             self._out.append(RtcpPacket(row, data, int(rows.rtcp_to[row]), bool(rows.mux[row])))
 
     def _count(self, direction: str, kind: str, *, extended: bool, bye: bool) -> None:

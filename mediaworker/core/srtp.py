@@ -127,8 +127,6 @@ class SrtpLegs:
         self._last.pop(row, None)
         if protection is not None:
             self._legs[row] = protection
-            # The first wrap comes late enough that both ends have seen a packet before it (RFC 3711 section 3.3.1).
-            self._rows.out_seq[row] &= np.uint16(0x7FFF)
         self._rows.secure[row] = protection is not None
 
     def rekey(self, row: int, keys: SrtpKeys | None, now_ns: int) -> None:

@@ -69,7 +69,8 @@ class Transmitter:
     def open(self, row: int, payload_type: int) -> None:
         seq, time, ssrc = self._random.integers(0, 1 << 32, 3, dtype=np.uint32)
         rows = self._rows
-        rows.out_seq[row] = seq & 0xFFFF
+        # In the lower half: the first wrap comes when both ends of an SRTP stream have seen a packet (RFC 3711 section 3.3.1).
+        rows.out_seq[row] = seq & 0x7FFF
         rows.out_time[row] = time
         rows.out_ssrc[row] = ssrc
         self.packets[row, 0] = FIRST_OCTET
@@ -170,11 +171,11 @@ class Transmitter:
         time = int(rows.out_time[row]) if timestamp is None else timestamp & 0xFFFF_FFFF
         second = payload_type | MARKER if marker else payload_type
         data = _HEADER.pack(FIRST_OCTET, second, seq, time, int(rows.out_ssrc[row])) + payload
+        rows.out_seq[row] = (seq + 1) & 0xFFFF
         if self._sealed[row]:
             data = self._seals[row](data)
-            if not data:
+            if not data:  # the number is spent all the same: a seal takes each only once
                 return
-        rows.out_seq[row] = (seq + 1) & 0xFFFF
         rows.packets_out[row] += 1
         rows.loose_packets[row] += 1
         rows.loose_octets[row] += len(payload)

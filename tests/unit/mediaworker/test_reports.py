@@ -318,3 +318,13 @@ def test_every_packet_goes_through_the_legs_keys():
     bed.told()
     assert bed.reports.counts["in", "rr"] == 1
     assert bed.rejected == {}
+
+
+def test_a_leg_on_hold_without_an_address_gets_no_report():
+    """RFC 2543's hold: to the kernel 0.0.0.0 is this machine, and its ports are not the caller's to name."""
+    bed = Bed()
+    nowhere = RtpEndpoint(host="0.0.0.0", rtp_port=6_379)
+    bed.reports.aim(0, bed.reports.address(nowhere), mux=False)
+    assert bed.due(10 * S) == []
+    bed.reports.farewell(0, 11 * S)
+    assert bed.reports.take(11 * S) == []

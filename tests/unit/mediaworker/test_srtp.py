@@ -149,14 +149,6 @@ def test_the_rollover_counter_of_both_directions():
     assert bed.rejected == {}
 
 
-def test_our_numbering_begins_in_the_lower_half():
-    bed = Bed()
-    bed.rows.out_seq[:] = 65_535
-    bed.legs.open(0, Protection(bed.keys))
-    bed.legs.open(1, None)
-    assert bed.rows.out_seq.tolist() == [32_767, 65_535]
-
-
 def test_the_same_keys_go_on_where_they_were():
     """A fresh context with an old key would send the same keystream twice, and forget what was replayed."""
     bed = Bed()

@@ -197,3 +197,26 @@ def test_who_is_spoken_to_is_known():
     _, transmitter = three()
     transmitter.encode(SPAN, np.array([True, False, False]))
     assert [transmitter.sounding(row) for row in range(3)] == [True, False, False]
+
+
+def test_a_packet_that_its_seal_refuses_is_not_sent_and_its_number_is_not_used_again():
+    """A seal takes every number once: what it refused would be refused for ever, and the leg be silent."""
+    rows, transmitter = three()
+    spent = int(rows.out_seq[0]).to_bytes(2, "big")
+    transmitter.seal(0, lambda packet: b"" if packet[2:4] == spent else packet)
+    for _ in range(3):
+        transmitter.write(0, bytes(160))
+    sent = [packet.data[2:4] for packet in transmitter.take_loose()]
+    assert sent == [((int.from_bytes(spent, "big") + more) & 0xFFFF).to_bytes(2, "big") for more in (1, 2)]
+    assert int(rows.packets_out[0]) == 2
+
+
+def test_numbering_begins_in_the_lower_half():
+    """RFC 3711 section 3.3.1: a first packet of 65,535 that is lost would leave the peer a rollover behind."""
+    rows, transmitter = three()
+    firsts = []
+    for _ in range(200):
+        transmitter.open(0, 0)
+        firsts.append(int(rows.out_seq[0]))
+    assert max(firsts) < 1 << 15
+    assert len(set(firsts)) > 150
