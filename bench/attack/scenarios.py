@@ -181,19 +181,31 @@ async def _at_port(ground: Ground, port: int) -> Victim:
 
 
 async def rtcp_forged(ground: Ground, seconds: float) -> Outcome:
-    """RTCP BYE and lying reports, from strangers on both ports, with the right SSRCs; the call and its figures go on."""
-    outcome = Outcome("RTCP BYE and reports forged")
+    """RTCP BYE and lying reports with the right SSRCs, from strangers on both ports, and to the RTP port from the caller's own
+    address; the call and its figures go on.
+    """
+    return await _rtcp_forged(ground, seconds, mux=False)
+
+
+async def rtcp_forged_on_a_shared_port(ground: Ground, seconds: float) -> Outcome:
+    """The same from strangers where both share the RTP port (RFC 5761)."""
+    return await _rtcp_forged(ground, seconds, mux=True)
+
+
+async def _rtcp_forged(ground: Ground, seconds: float, *, mux: bool) -> Outcome:
+    outcome = Outcome(f"RTCP BYE and reports forged{', RTCP on the RTP port' if mux else ''}")
     call_id, placement = await ground.front.reserve("echo")
     peer = ground.peer(placement)
-    victim = await ground.open(call_id, placement, peer)
+    victim = await ground.open(call_id, placement, peer, mux=mux)
     await eventually(lambda: peer.heard)
     forged = rtcp_forgeries(CALLER_SSRC, about=ssrc_of_ours(victim))
     ports = [placement.port, placement.port + 1]
     attackers = [
         Attacker(ports, [forged], bind=("127.0.0.2", peer.port + 1)),
         Attacker(ports, [forged], bind=("127.0.0.1", 0)),
-        Attacker([placement.port], [forged], sender=peer.socket),
     ]
+    if not mux:
+        attackers.append(Attacker([placement.port], [forged], sender=peer.socket))
     with contextlib.ExitStack() as running:
         for attacker in attackers:
             running.enter_context(attacker)
@@ -279,7 +291,8 @@ async def control(ground: Ground, seconds: float) -> Outcome:
 Scenario = Callable[[Ground, float], Awaitable[Outcome]]
 
 SCENARIOS: tuple[Scenario, ...] = (
-    before_during_after, into_speech_to_text, from_the_callers_address, port_reuse, rtcp_forged, srtp_attacked,
+    before_during_after, into_speech_to_text, from_the_callers_address, port_reuse, rtcp_forged,
+    rtcp_forged_on_a_shared_port, srtp_attacked,
 )  # fmt: skip
 
 

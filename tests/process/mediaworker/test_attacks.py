@@ -13,6 +13,7 @@ from bench.attack.scenarios import (
     into_speech_to_text,
     port_reuse,
     rtcp_forged,
+    rtcp_forged_on_a_shared_port,
     srtp_attacked,
 )
 from bench.attack.victims import Ground, ground
@@ -30,6 +31,7 @@ ATTACKS: dict[Scenario, set[str]] = {
     from_the_callers_address: {"ssrc"},
     port_reuse: {"rtcp_source"},
     rtcp_forged: {"rtcp_source", "payload_type"},
+    rtcp_forged_on_a_shared_port: {"rtcp_source"},
     srtp_attacked: {"srtp_auth", "srtp_replay", "srtcp_auth"},
 }
 """And reasons that must be counted: else the attack did not take place."""

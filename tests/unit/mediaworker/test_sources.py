@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mediaworker.core import rtcp
 from mediaworker.core.address import address_key, network
 from mediaworker.core.engine import Engine
 from mediaworker.core.rows import Rows
@@ -150,3 +151,22 @@ def test_latch_takes_the_old_address_again_without_a_word():
     caller.say(tone(440, 1_600))
     assert caller.engine.rejected == {}
     assert caller.engine.stats(caller.row).packets_in == 20
+
+
+@pytest.mark.parametrize("mux", [False, True])
+def test_rtcp_of_strangers_is_refused_and_no_bye_ends_a_leg(mux: bool):
+    """A BYE is believed from nobody: it may be forged, and the signalling says when a call is over."""
+    engine = Engine(1, seed=1)
+    caller = Caller(engine, leg_setup(echo=True, rtcp_mux=mux))
+    caller.say(tone(440, 1_600))
+    bye = rtcp.compound(77, "x", None, None, bye=True)
+    for host, port in (("203.0.113.1", PORT), ("192.0.2.10", PORT + 7)):
+        hand_over(engine, caller.row, bye, caller.now_ns, host=host, port=port)
+        engine.receive_rtcp(caller.row, bye, address_key(host, port), caller.now_ns)
+    assert engine.rejected == {"rtcp_source": 4 if mux else 2, **({} if mux else {"source": 2})}
+    hand_over(engine, caller.row, bye, caller.now_ns)
+    engine.receive_rtcp(caller.row, bye, address_key("192.0.2.10", PORT + 1), caller.now_ns)
+    assert engine.rejected["payload_type"] == (0 if mux else 1)
+    caller.say(tone(440, 1_600))
+    assert engine.stats(caller.row).packets_in == 20
+    assert not [lost for result in caller.results for lost in result.lost]
