@@ -106,8 +106,9 @@ class Intake:
         batch, ext, payload = batch.only(sounding), ext[sounding], payload.only(sounding)
         position, _ = self._place(batch, ext, fresh)
         coded = self._rows.coded[batch.at]
-        for index in np.flatnonzero(coded).tolist():
-            self._store(batch, index, int(position[index]), int(ext[index]), payload)
+        index = np.flatnonzero(coded)
+        if index.size:
+            self._store(batch.only(index), position[index], ext[index], payload.only(index))
         if np.count_nonzero(coded) < len(coded):
             keep = np.flatnonzero(~coded)
             inside = payload.only(keep)
@@ -188,13 +189,18 @@ class Intake:
                 batch.packets[odd, begin:end],
             )  # fmt: skip
 
-    def _store(self, batch: Batch, index: int, position: int, ext: int, payload: Payload) -> None:
-        row, arrived = int(batch.at[index]), int(batch.arrivals[index])
-        begin = int(payload.at[index])
-        octets = batch.packets[index, begin : begin + int(payload.size[index])]
-        units = self._coded.store(row, position, ext, arrived, octets)
-        if units > 0:
-            self._ring.insert_mark(row, position, units, ext, arrived)
+    def _store(self, batch: Batch, position: Ints, ext: Ints, payload: Payload) -> None:
+        """Octets to the coded legs, their places to the ring."""
+        ends = payload.at + payload.size
+        columns = (batch.at, position, ext, batch.arrivals, payload.at, ends)
+        units = np.array([
+            self._coded.store(row, place, number, arrived, octets[begin:end])
+            for octets, row, place, number, arrived, begin, end in zip(
+                batch.packets, *(column.tolist() for column in columns), strict=True
+            )
+        ])  # fmt: skip
+        good = np.flatnonzero(units > 0)
+        self._ring.insert_marks(batch.at[good], position[good], units[good], ext[good], batch.arrivals[good])
 
     def _without_sound(self, batch: Batch, ext: Ints, payload: Payload) -> None:
         """Key presses and comfort noise: what follows the newest sound without a gap says that no sound is missing there."""

@@ -115,17 +115,22 @@ class JitterRing:
             self._audio[slot[0], begin - start : stop - start] = payload[begin - position : stop - position]
             self._fill(at, there, slot, stop - begin, ext_of, arrived)
 
-    def insert_mark(self, row: int, position: int, units: int, ext: int, arrived_ns: int) -> None:
-        """One packet of a coded leg that lasts for `units` of its clock."""
+    def insert_marks(self, at: Index, position: Ints, units: Ints, ext: Ints, arrivals: Ints) -> None:
+        """[N] packets of coded legs that last for `units` of their clocks."""
         rows = self._rows
-        play, clock, end = int(rows.play[row]), int(rows.clock[row]), position + units
-        rows.late[row] += (end - 1) // clock < play
-        at, ext_of, arrived = np.array([row]), np.array([ext]), np.array([arrived_ns])
-        for frame in range(max(position // clock, play), min((end - 1) // clock, play + AHEAD - 1) + 1):
-            there = np.array([frame])
-            slot = self._open(at, there)
-            part = min(end, (frame + 1) * clock) - max(position, frame * clock)
-            self._fill(at, there, slot, part, ext_of, arrived)
+        play, clock, end = rows.play[at], rows.clock[at], position + units
+        first, last = position // clock, (end - 1) // clock
+        rows.late[at] += last < play
+        for step in range(int(np.maximum.reduce(last - first, initial=-1)) + 1):
+            frame = first + step
+            index = np.flatnonzero((frame <= last) & (frame >= play) & (frame < play + AHEAD))
+            some, there, beat = at[index], frame[index], clock[index]
+            slot = self._slot(some, there)
+            begun = self._mark[slot, _FRAME] != there
+            self._mark[slot[begun], _FRAME] = there[begun]
+            self._mark[slot[begun], _FILLED] = 0
+            part = np.minimum(end[index], (there + 1) * beat) - np.maximum(position[index], there * beat)
+            self._fill(some, there, slot, part, ext[index], arrivals[index])
 
     def _open(self, at: Index, frame: Ints) -> Ints:
         """The slots of frames, which hold silence where they were not begun."""
@@ -139,7 +144,7 @@ class JitterRing:
             self._audio[begun] = quiet[:, None]
         return slot
 
-    def _fill(self, at: Index, frame: Ints, slot: Ints, units: int, ext: Ints, arrivals: Ints) -> None:
+    def _fill(self, at: Index, frame: Ints, slot: Ints, units: Ints | int, ext: Ints, arrivals: Ints) -> None:
         self._mark[slot, _FILLED] += units
         self._mark[slot, _EXT] = ext
         self._mark[slot, _ARRIVED] = arrivals
