@@ -174,7 +174,6 @@ def mos(r: Floats, wide: npt.NDArray[np.bool_]) -> Floats:
     return opinion
 
 
-def rating_of_100(r: Floats, wide: npt.NDArray[np.bool_]) -> Floats:
+def rating_of_100(r: float, *, wide: bool) -> int:
     """R as RTCP XR carries it, 0 to 100 (RFC 3611 section 4.7.5)."""
-    scaled: Floats = np.clip(np.where(wide, r / _WIDE_SCALE, r), 0.0, 100.0)
-    return scaled
+    return round(max(0.0, min(100.0, r / _WIDE_SCALE if wide else r)))

@@ -98,7 +98,8 @@ class Watch:
         rows = self._rows
         at = np.flatnonzero(rows.started[span] & ~rows.audible[span]) + span.start
         if at.size:
-            rows.audible[at] = np.max(np.abs(rows.caller_pcm[at].astype(np.int32)), axis=1) > AUDIBLE
+            pcm = rows.caller_pcm[at]
+            rows.audible[at] = (np.max(pcm, axis=1) > AUDIBLE) | (np.min(pcm, axis=1) < -AUDIBLE)
 
     def _unheard(self, span: slice, now_ns: int) -> Ints:
         rows = self._rows

@@ -167,22 +167,23 @@ def call_mos(rows: Rows, row: int) -> tuple[float, float]:
     """MOS (conversational) of a whole call so far, inwards and outwards; -1 where nothing is known. From the counts of
     the whole call, not as a mean of its intervals: a mean of opinions hides what a mean of losses shows.
     """
-    at = np.array([row])
-    return float(_call_in(rows, at)[0]), float(_call_out(rows, at)[0])
-
-
-def _call_in(rows: Rows, at: Index) -> Floats:
+    at = np.array([row, row])
     expected, unique = sequence.expected(rows, at), rows.received[at] - rows.duplicate[at]
-    gone = np.clip((expected - unique + rows.late[at]) / np.maximum(expected, 1), 0, 1)
     length = np.maximum(rows.packet_frames[at], 1.0)
     heard = np.maximum((unique * length).astype(np.int64), 0)
     ratio = losses.burst_ratio(rows.lost_frames[at], rows.lost_runs[at], heard, length)
-    way = np.where(rows.way_in_ms[at] < 0, 2 * FORWARD_MS, rows.way_in_ms[at])
-    return np.where(expected > 0, rate(rows, at, gone, ratio, way)[1], -1.0)
+    ratio[_OUT] = 1.0
+    gone_in = (expected[_IN] - unique[_IN] + rows.late[row]) / max(int(expected[_IN]), 1)
+    gone_out = rows.lost_out[row] / max(int(rows.packets_out[row]), 1) + max(
+        float(rows.discard_out[row]), 0.0
+    )
+    way = np.array([rows.way_in_ms[row], rows.way_out_ms[row]])
+    way = np.where(way < 0, 2 * FORWARD_MS, way)
+    wide = rows.wide[at]
+    impairment = emodel.lossy(rows.ie[at], rows.bpl[at], np.array([gone_in, gone_out]), ratio)
+    mos = emodel.mos(emodel.rating(impairment, wide, way), wide)
+    told = rows.loss_out[row] >= 0 and rows.packets_out[row] > 0
+    return float(mos[_IN]) if expected[_IN] > 0 else -1.0, float(mos[_OUT]) if told else -1.0
 
 
-def _call_out(rows: Rows, at: Index) -> Floats:
-    gone = rows.lost_out[at] / np.maximum(rows.packets_out[at], 1) + np.maximum(rows.discard_out[at], 0.0)
-    way = np.where(rows.way_out_ms[at] < 0, 2 * FORWARD_MS, rows.way_out_ms[at])
-    mos = rate(rows, at, np.clip(gone, 0, 1), np.ones(len(at)), way)[1]
-    return np.where((rows.loss_out[at] >= 0) & (rows.packets_out[at] > 0), mos, -1.0)
+_IN, _OUT = 0, 1

@@ -81,3 +81,8 @@ def expected(rows: Rows, at: Index) -> Ints:
     """Packets that should have come since the leg's first one (A.3)."""
     span: Ints = np.where(rows.received[at] > 0, rows.ext_max[at] - rows.base_ext[at] + 1, 0)
     return rows.expected_before[at] + span
+
+
+def expected_of(rows: Rows, row: int) -> int:
+    """`expected` of one row that has received something."""
+    return int(rows.expected_before[row] + rows.ext_max[row] - rows.base_ext[row]) + 1

@@ -4,6 +4,8 @@ Loss and discards count since the stream began, as the RFC has it; R and MOS are
 (`scores.py`). Must not change a row.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mediaworker.core import emodel, losses, sequence, xr
@@ -18,22 +20,35 @@ def buffer_ms(rows: Rows, at: Index) -> Floats:
 
 def voip_metrics(rows: Rows, row: int, ssrc: int, *, limit_ms: int = 0) -> xr.VoipMetrics:
     """About the stream `ssrc` of a row that has received something; `limit_ms` is the deepest its buffer may get."""
-    at = np.array([row])
-    expected = max(1, int(sequence.expected(rows, at)[0]))
+    expected = max(1, sequence.expected_of(rows, row))
     unique, late = int(rows.received[row] - rows.duplicate[row]), int(rows.late[row])
-    heard = np.maximum(((unique - late) * np.maximum(rows.packet_frames[at], 1.0)).astype(np.int64), 0)
-    bursts = losses.bursts(rows, at, heard)
-    wide = rows.wide[at]
+    held = float(rows.target_ns[row]) / NS_PER_MS if rows.flowing[row] else 0.0
     r = float(rows.r_in[row])
-    held = float(buffer_ms(rows, at)[0])
+    bursts = _bursts(rows, row, unique - late) if rows.lost_frames[row] else _NONE
     return xr.VoipMetrics(
-        ssrc=ssrc, loss_rate=xr.in_256ths((expected - unique) / expected),
-        discard_rate=xr.in_256ths(late / expected), burst_density=xr.in_256ths(float(bursts.burst_density[0])),
-        gap_density=xr.in_256ths(float(bursts.gap_density[0])), burst_ms=xr.in_ms(float(bursts.burst_ms[0])),
-        gap_ms=xr.in_ms(float(bursts.gap_ms[0])), round_trip_ms=xr.in_ms(max(0.0, float(rows.rtt_ms[row]))),
-        end_delay_ms=xr.in_ms(held + TICK_MS), gmin=losses.GMIN,
-        r_factor=xr.UNKNOWN if r < 0 else round(float(emodel.rating_of_100(rows.r_in[at], wide)[0])),
+        ssrc=ssrc, loss_rate=xr.in_256ths((expected - unique) / expected), discard_rate=xr.in_256ths(late / expected),
+        burst_density=xr.in_256ths(bursts.burst_density), gap_density=xr.in_256ths(bursts.gap_density),
+        burst_ms=xr.in_ms(bursts.burst_ms), gap_ms=xr.in_ms(bursts.gap_ms or (unique - late) * TICK_MS),
+        round_trip_ms=xr.in_ms(max(0.0, float(rows.rtt_ms[row]))), end_delay_ms=xr.in_ms(held + TICK_MS),
+        gmin=losses.GMIN, r_factor=xr.UNKNOWN if r < 0 else emodel.rating_of_100(r, wide=bool(rows.wide[row])),
         mos_lq=xr.in_tenths(float(rows.mos_lq_in[row])), mos_cq=xr.in_tenths(float(rows.mos_in[row])),
         receiver_config=xr.ENHANCED_CONCEALMENT | xr.ADAPTIVE_BUFFER, buffer_nominal_ms=xr.in_ms(held),
         buffer_max_ms=xr.in_ms(held), buffer_limit_ms=xr.in_ms(limit_ms),
     )  # fmt: skip
+
+
+class _Bursts(NamedTuple):
+    """`losses.Bursts` of one leg."""
+
+    burst_density: float
+    gap_density: float
+    burst_ms: float
+    gap_ms: float
+
+
+_NONE = _Bursts(0.0, 0.0, 0.0, 0.0)
+
+
+def _bursts(rows: Rows, row: int, packets: int) -> _Bursts:
+    heard = np.array([max(0, int(packets * max(float(rows.packet_frames[row]), 1.0)))])
+    return _Bursts(*(float(column[0]) for column in losses.bursts(rows, np.array([row]), heard)))

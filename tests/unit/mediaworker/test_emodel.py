@@ -117,5 +117,8 @@ def test_every_codec_has_figures_and_says_whether_they_were_published():
 
 
 def test_r_of_reports_is_0_to_100():
-    scaled = emodel.rating_of_100(np.array([93.2, 129.0, -3.0, 110.0]), np.array([False, True, False, False]))
-    assert scaled.tolist() == [93.2, 100.0, 0.0, 100.0]
+    found = [
+        emodel.rating_of_100(r, wide=wide)
+        for r, wide in ((93.2, False), (129, True), (-3, False), (110, False))
+    ]
+    assert found == [93, 100, 0, 100]
