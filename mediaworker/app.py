@@ -30,6 +30,7 @@ from mediaworker.io.bus_side import BusSide
 from mediaworker.io.exporter_link import ExporterLink
 from mediaworker.io.figures import Figures, TickFigures
 from mediaworker.io.media_files import MediaFiles
+from mediaworker.io.priority import TickPriority
 from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
@@ -52,7 +53,6 @@ COMMANDS_NS = 4 * NS_PER_MS
 SWITCH_S = 0.0005
 """How long the bus thread may keep the interpreter from a tick that is due."""
 
-NICE = -10
 DEADLINE_SLACK_S = 5.0
 """The shell waits a little longer than the grace: calls that are ended at its end still say goodbye."""
 
@@ -113,6 +113,7 @@ class MediaWorker:
         self._roused: asyncio.Event | None = None
         self._ticked_ns = time.monotonic_ns()
         self._status = 1
+        self._priority = TickPriority()
 
     def run(self) -> int:
         """Serves until drained or told to stop."""
@@ -166,6 +167,7 @@ class MediaWorker:
 
     def _each_second(self, loop: MediaLoop, now_ns: int, seconds: int) -> None:
         self._exchange.each_second(now_ns)
+        self._priority.each_second(loop.schedule.skipped)
         self._latest.append(
             TickFigures(self._engine.snapshot(), loop.schedule.overruns, self._recorder.dropped_frames)
         )
@@ -173,12 +175,9 @@ class MediaWorker:
 
     def _prefer_this_thread(self) -> None:
         sys.setswitchinterval(SWITCH_S)
-        if not self._config.media.priority:
-            return
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        except PermissionError:
-            log.info("no right to a higher priority", hint="grant CAP_SYS_NICE or set media.priority: false")
+        if self._config.media.priority and self._priority.ask() != "realtime":
+            hint = "allow CAP_SYS_NICE (or ulimit -r) or set media.priority: false"
+            log.info("no right to real time", kind=self._priority.kind, hint=hint)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         act = self._bus.drain if number == signal.SIGTERM else self._bus.hurry

@@ -147,7 +147,8 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     sockets: Literal["auto", "uring", "compiled", "ctypes", "portable"] = "auto"
     """How RTP is received and sent; auto: the first of these that runs here (docs/performance.md)."""
     priority: bool = True
-    """Ask the kernel for a higher scheduling priority; without the right to it the worker says so and goes on."""
+    """Ask the kernel for real time (SCHED_FIFO) for the tick's thread, or else for a negative nice value; without the right the
+    worker says so and goes on."""
 
 
 class SttConfig(Section, frozen=True, kw_only=True):
