@@ -81,6 +81,7 @@ FAMILIES = (
     Family("voicefarm_rtp_concealed", "counter", "media", (), "Frames made up by loss concealment"),
     Family("voicefarm_rtp_jitter_seconds", "histogram", "media", ("direction",), "RFC 3550 interarrival jitter, per call and 5 s", JITTER_BUCKETS),
     Family("voicefarm_rtp_loss_ratio", "histogram", "media", ("direction",), "Share of expected packets lost, per call and 5 s", LOSS_BUCKETS),
+    Family("voicefarm_rtp_reordered", "counter", "media", (), "RTP packets that came after one with a higher number"),
     Family("voicefarm_rtp_discard_ratio", "histogram", "media", (), "Share of expected packets that came too late to be played, per call and 5 s", LOSS_BUCKETS),
     Family("voicefarm_rtp_mos", "histogram", "media", ("direction",), "Conversational quality by the E-model (ITU-T G.107), 1 to 4.5, per call and 5 s; out: from the peer's reports", MOS_BUCKETS),
     Family("voicefarm_rtp_rtt_seconds", "histogram", "media", (), "RTCP round trip, per report that gives one", RTT_BUCKETS),

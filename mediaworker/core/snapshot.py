@@ -48,7 +48,7 @@ class Snapshot:
     one_way: Ints
     """`legs.OneWay` flags."""
     totals: dict[str, int] = field(default_factory=dict)
-    """packets_in, packets_out, lost_in, lost_out, concealed, send_errors, skipped, legs, playout_chunks_free."""
+    """packets_in, packets_out, lost_in, lost_out, concealed, reordered, send_errors, skipped, legs, playout_chunks_free."""
     rejected: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, tuple[tuple[float, ...], list[int], float]] = field(default_factory=dict)
     """jitter_in, jitter_out, loss_in, loss_out, discard_in, mos_in, mos_out, rtt, tick: bounds, counts per bucket (one
@@ -84,7 +84,12 @@ class EngineFigures:
 
     def ended(self, stats: LegStats) -> None:
         """A leg is gone: its share of the totals stays."""
-        self._closed.update(lost_in=stats.lost_in, lost_out=max(0, stats.lost_out), concealed=stats.concealed)
+        self._closed.update(
+            lost_in=stats.lost_in,
+            lost_out=max(0, stats.lost_out),
+            concealed=stats.concealed,
+            reordered=stats.reordered_in,
+        )
 
     def stats(self, row: int) -> LegStats:
         rows = self._parts.rows
@@ -143,6 +148,7 @@ class EngineFigures:
             "lost_in": self._closed["lost_in"] + int(lost.sum()),
             "lost_out": self._closed["lost_out"] + int(np.maximum(0, rows.lost_out[live]).sum()),
             "concealed": self._closed["concealed"] + int(rows.concealed[live].sum()),
+            "reordered": self._closed["reordered"] + int(rows.reordered[live].sum()),
             "send_errors": send_errors, "skipped": parts.ring.skipped,
             "playout_chunks_free": parts.playout.free_chunks,
         }  # fmt: skip

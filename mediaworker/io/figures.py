@@ -20,6 +20,7 @@ _TOTALS = (
     ("lost_in", "voicefarm_rtp_lost", ("in",)),
     ("lost_out", "voicefarm_rtp_lost", ("out",)),
     ("concealed", "voicefarm_rtp_concealed", ()),
+    ("reordered", "voicefarm_rtp_reordered", ()),
     ("send_errors", "voicefarm_rtp_send_errors", ()),
 )
 

@@ -10,6 +10,9 @@ from tests.support.engine_caller import Caller, leg_setup, tone
 pytestmark = pytest.mark.unit
 
 
+KEPT = ("lost_in", "packets_in", "concealed", "reordered")
+
+
 def heard(frames: int = 300, *, lost: int = 0) -> Caller:
     caller = Caller(Engine(2, seed=1, phases=1), leg_setup())
     for number in range(frames):
@@ -50,9 +53,7 @@ def test_the_share_of_an_ended_leg_stays_in_the_totals():
     caller.engine.close(caller.row)
     after = caller.engine.snapshot()
     assert after.rows.size == 0
-    assert {name: after.totals[name] for name in ("lost_in", "packets_in", "concealed")} == {
-        name: before[name] for name in ("lost_in", "packets_in", "concealed")
-    }
+    assert {name: after.totals[name] for name in KEPT} == {name: before[name] for name in KEPT}
 
 
 def test_a_snapshot_is_a_copy_that_another_thread_may_keep():
