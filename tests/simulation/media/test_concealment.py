@@ -64,8 +64,8 @@ def measures(pcm: Pcm, heard: Pcm, lost: list[bool]) -> tuple[float, float]:
         wanted, got = (sound[n * FRAME : (n + 1) * FRAME].astype(float) for sound in (pcm, heard))
         noise = np.mean((wanted - got) ** 2) + 1e-9
         snr.append(np.clip(10 * np.log10(np.mean(wanted**2) / noise), -10, 35))
-        for start in (n * FRAME - 80, n * FRAME, n * FRAME + 80):
-            distance.append(_distance(pcm[start : start + FRAME], heard[start : start + FRAME]))
+        starts = (n * FRAME - 80, n * FRAME, n * FRAME + 80)
+        distance += [_distance(pcm[start : start + FRAME], heard[start : start + FRAME]) for start in starts]
     return float(np.mean(snr)), float(np.mean(distance))
 
 
