@@ -211,7 +211,7 @@ def test_no_ack_ends_the_call_with_bye(farm, tmp_path):
 
 
 def test_codec_we_do_not_have_is_488(farm, tmp_path):
-    play(farm, tmp_path, refused(488, SDP.replace("RTP/AVP 0 101", "RTP/AVP 9 18")))
+    play(farm, tmp_path, refused(488, SDP.replace("RTP/AVP 0 101", "RTP/AVP 4 18")))
 
 
 def test_secure_profile_is_488(farm, tmp_path):
@@ -240,7 +240,7 @@ def test_hold_and_resume(farm, tmp_path):
 
 
 def test_refused_reinvite_keeps_the_call(farm, tmp_path):
-    bad = message("INVITE [next_url]", "2 INVITE", SDP.replace("RTP/AVP 0 101", "RTP/AVP 9"))
+    bad = message("INVITE [next_url]", "2 INVITE", SDP.replace("RTP/AVP 0 101", "RTP/AVP 18"))
     scenario = CALL_UP + send(bad, retrans=True) + receive(488)
     scenario += send(message("ACK [next_url]", "2 ACK", branch="[branch-2]")) + pause(100)
     play(farm, tmp_path, scenario + send(message("BYE [next_url]", "3 BYE"), retrans=True) + receive(200))
