@@ -125,7 +125,7 @@ class ToneDetector:
         self._lines.pop(row, None)
 
     def step(self, rows: Index, pcm: Samples) -> list[Pressed]:
-        """[R] rows and their next frames [R, 160]; presses that ended in them."""
+        """[R] rows, in order, and their next frames [R, 160]; presses that ended in them."""
         halves = pcm.astype(np.float32).reshape(-1, HALF)
         energy = np.vecdot(halves, halves).reshape(-1, 2)
         parts = (halves @ self._projection).view(np.complex64).reshape(-1, 2, len(_HZ))
@@ -138,19 +138,19 @@ class ToneDetector:
         for last, block in ((before, first), (first, second)):
             hits = _look(rows, last, block)
             if hits.rows.size or self._lines:
-                self._follow(hits, pressed)
+                self._follow(rows, hits, pressed)
         return pressed
 
     def held(self) -> list[int]:
         """Rows in which a tone sounds."""
         return [row for row, line in self._lines.items() if line.digit >= 0]
 
-    def _follow(self, hits: _Hits, pressed: list[Pressed]) -> None:
-        """One block more of every row."""
+    def _follow(self, rows: Index, hits: _Hits, pressed: list[Pressed]) -> None:
+        """One block more of these rows; others, of another phase, are not due."""
         found = dict(
             zip(hits.rows.tolist(), zip(hits.digit.tolist(), hits.pure.tolist(), strict=True), strict=True)
         )
-        for row in found.keys() | self._lines.keys():
+        for row in found.keys() | {row for row in self._lines if _holds(rows, row)}:
             digit, pure = found.get(row, (-1, False))
             line = self._lines.setdefault(row, _Line())
             self._count(line, digit, pure=pure)
@@ -176,6 +176,12 @@ class ToneDetector:
             line.misses = 0
         else:
             line.misses += 1
+
+
+def _holds(rows: Index, row: int) -> bool:
+    """Whether a row is among sorted rows."""
+    at = int(np.searchsorted(rows, row))
+    return at < len(rows) and int(rows[at]) == row
 
 
 def _duration_ms(hits: int) -> int:

@@ -205,7 +205,10 @@ class KeySender:
 
     def _event(self, row: int, key: _Key) -> None:
         after_end = key.tick - key.ticks
-        if after_end < END_PACKETS - 1:
+        if self._rows.dtmf_type[row] < 0:  # the peer took its telephone events back while the key was pressed
+            if self._transmitter.taken_over(row):
+                self._transmitter.hand_back(row)
+        elif after_end < END_PACKETS - 1:
             self._report(row, key)
         elif after_end == END_PACKETS - 1:
             self._transmitter.hand_back(row)

@@ -52,7 +52,10 @@ def test_legs_hear_what_one_leg_alone_hears(
     rows = np.arange(1, len(legs) + 1)
     for start in range(0, count, FRAME):
         frame = pcm[:, start : start + FRAME]
-        found = together.step(rows, frame)
+        apart = 1 + start // FRAME % len(legs)  # as two phases of the 20 ms, split anywhere
+        found = together.step(rows[:apart], frame[:apart])
+        if apart < len(legs):
+            found += together.step(rows[apart:], frame[apart:])
         wanted = [
             (row + 1, digit, ms)
             for row, one in enumerate(alone)

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from mediaworker.core.dtmf.keys import Keys
 from mediaworker.core.dtmf.sender import Style
 from mediaworker.core.dtmf.tones import tone
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import DtmfEvent, Samples, Speech
+from mediaworker.core.rows import Rows
+from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 from tests.support.engine_caller import Caller, leg_setup, rtp
 from tests.support.engine_caller import tone as sine
@@ -147,3 +150,47 @@ def test_the_echo_of_our_own_tones_is_not_the_callers():
     assert pressed(leg) == []
     leg.say(dial("8"))
     assert pressed(leg) == [("8", "inband")]
+
+
+def two_phases() -> tuple[Rows, Keys, list[int]]:
+    """A leg in each of two phases."""
+    rows = Rows(2, 2)
+    keys = Keys(rows, Transmitter(rows, np.random.default_rng(1)))
+    taken = [rows.take(phase) for phase in range(2)]
+    for row in taken:
+        rows.started[row] = rows.receives[row] = rows.sends[row] = True
+        keys.open(row, "auto")
+    for phase in range(2):
+        keys.changed(phase)
+    return rows, keys, taken
+
+
+def test_legs_of_two_phases_are_listened_to_each_in_its_own():
+    rows, keys, (other, leg) = two_phases()
+    sound = dial("7", ms=200)
+    told: list[DtmfEvent] = []
+    for start in range(0, len(sound), 160):
+        rows.caller_pcm[leg] = sound[start : start + 160]
+        rows.caller_pcm[other] = sine(440, 160)
+        for phase in range(2):
+            keys.listen(phase, {})
+            told += keys.take(start)
+        assert np.any(rows.caller_pcm[other])
+    (press,) = told
+    assert (press.row, press.digit) == (leg, "7")
+    assert press.duration_ms == pytest.approx(200, abs=10)
+
+
+def test_digits_are_sent_in_the_phase_of_their_leg():
+    rows, keys, (other, leg) = two_phases()
+    rows.sent_pcm[[other, leg]] = 99
+    assert keys.press(leg, "7", Style(duration_ms=40, gap_ms=40))
+    sounds = []
+    for _ in range(5):
+        for phase in range(2):
+            span = rows.span(phase)
+            keys.send(phase, 0)
+            sounds.append(keys.sender.overlay(span, np.array([True])).tolist())
+    assert sounds == [[True], [True], [True], [True], [True], [False], [True], [False], [True], [True]]
+    assert np.all(rows.sent_pcm[other] == 99)
+    assert not keys.sender

@@ -265,3 +265,17 @@ def test_legs_of_other_phases_are_not_touched():
     press(legs[0], "5", duration_ms=40)
     sent = flat(ticks(legs[0], 4))
     assert [packet.kind for packet in sent] == [EVENTS] * 4
+
+
+def test_a_key_that_lost_its_event_becomes_a_tone_and_flash_a_silence():
+    """A re-INVITE took the telephone events away while keys were waiting."""
+    leg = a_leg()
+    press(leg, "1!2", duration_ms=40, gap_ms=40)
+    ticks(leg, 1)
+    plain = MediaFormat(codec="PCMU", payload_type=0)
+    leg.engine.update(leg.row, leg.setup.remote, plain)
+    sent = flat(ticks(leg, 16))
+    assert not leg.engine.keys.sender, "all were sent"
+    loud = [np.abs(frame.astype(np.int32)).max() > 1_000 for frame in leg.heard[-16:]]
+    assert loud.count(True) == 2, "the 2"
+    assert [packet.kind for packet in sent[4:]] == [0] * len(sent[4:])
