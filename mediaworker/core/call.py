@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from msgspec import structs
 
 from mediaworker.core.attachments import Attachments
 from mediaworker.core.effects import Assign, Count, Effects, Holding, Note, Observe, Send
@@ -140,6 +141,13 @@ class Call:
             self.rate_hz = rate_hz
             self._reply.retune(rate_hz)
             self._update_llm()
+        remote, chosen = message.remote, message.format
+        self.opened = structs.replace(self.opened, remote=remote, format=chosen)
+        self._note(
+            "call.updated", codec=chosen.codec, direction=chosen.direction, remote=f"{remote.host}:{remote.rtp_port}",
+            encrypted=message.srtp is not None,
+        )  # fmt: skip
+        self._hold()
 
     def close(self, reason: EndReason, stats: LegStats, now_ns: int) -> None:
         """The leg is gone: says goodbye to everybody."""

@@ -7,6 +7,7 @@ that a reader of any age can show an event it does not know.
 |---|---|---|
 | call.opened | media | tenant, room_id, session_id, app, agent, codec, remote, metadata |
 | call.answered | media | |
+| call.updated | media | codec, direction (as seen from the farm: recvonly is a caller on hold), remote, encrypted; after a re-INVITE |
 | speech.started | media | turn, barge_in, heard_turn, heard_segment, heard_samples, stop_ms (first loud frame to last agent packet, barge-in only) |
 | speech.ended | media | turn, audio_ms |
 | transcript | STT | turn, kind, text, confidence, wait_ms, decode_ms |

@@ -76,5 +76,6 @@ def _signalling(call: Call, now_ns: int) -> dict[str, Any]:
     chosen = call.agreement.format
     return {
         "signalling": str(call.state), "lease": str(call.lease), "codec": chosen.codec,
-        "direction": chosen.direction, "age_s": round((now_ns - call.started_ns) / 1e9, 3),
+        "direction": chosen.direction, "ptime_ms": chosen.ptime_ms,
+        "srtp": call.agreement.srtp.suite if call.agreement.srtp else "", "age_s": round((now_ns - call.started_ns) / 1e9, 3),
     }  # fmt: skip

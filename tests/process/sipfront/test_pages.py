@@ -60,6 +60,7 @@ def test_pages_show_the_farms_calls_and_its_own_while_redis_is_away(tmp_path: Pa
             assert ids(one, "?front=mine") == {mine}
             row = page(one, f"/calls/{mine}")
             assert (row["signalling"], row["codec"], row["direction"]) == ("confirmed", "PCMA", "sendrecv")
+            assert (row["ptime_ms"], row["srtp"]) == (20, "")
             assert float(str(row["age_s"])) >= 0
             strange = page(one, f"/calls/{theirs}")
             assert strange["app"] == "echo"

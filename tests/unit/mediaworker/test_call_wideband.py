@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.effects import Assigned, LiveWorkers, SendAudio
+from mediaworker.core.effects import Assigned, Holding, LiveWorkers, SendAudio
 from mediaworker.core.legs import Speech, TickResult
 from shared.contracts import (
     DialogueAttach,
@@ -183,3 +183,21 @@ def test_takeovers_keep_the_rate() -> None:
         [effect for effect in again if isinstance(effect, SendAudio) and effect.worker_id == "stt.2"]
     ) == [16_000]
     assert frames(again, "stt.2")[0].mark is Mark.START
+
+
+def test_change_of_codec_and_hold_are_shown_and_logged() -> None:
+    bench = Bench()
+    bench.open(format=G722)
+    effects = update(bench, MediaFormat(codec="PCMU", payload_type=0, direction="recvonly"))
+    assert notes(effects, "call.updated") == [
+        {"codec": "PCMU", "direction": "recvonly", "remote": "127.0.0.1:40000", "encrypted": False}
+    ]
+    assert [effect.codec for effect in effects if isinstance(effect, Holding)] == ["PCMU"]
+
+
+def test_change_that_is_refused_is_not_shown() -> None:
+    bench = Bench()
+    bench.open(format=G722)
+    effects = update(bench, MediaFormat(codec="OPUS", payload_type=96, clock_rate_hz=8_000))
+    assert not notes(effects, "call.updated")
+    assert not [effect for effect in effects if isinstance(effect, Holding)]
