@@ -63,15 +63,17 @@ class Watch:
         """
         rows = self._rows
         watched = rows.started[span] & ~rows.lost[span]
-        since = np.maximum(rows.arrived_ns[span], rows.watched_ns[span])
         received = rows.received[span] > 0
-        if self._rtcp_proves_life:
-            since = np.where(received, np.maximum(since, rows.rtcp_arrived_ns[span]), since)
         silent = np.where(received, self._timeout_ns, self._never_ns)
         silent = np.where(rows.silent_sender[span], np.maximum(silent, SILENT_PAUSE_NS), silent)
         silent = np.where(rows.sends[span], silent, np.maximum(silent, HOLD_TIMEOUT_NS))
         silent = np.where(rows.receives[span], silent, np.maximum(silent, MUTE_TIMEOUT_NS))
-        found = np.flatnonzero(watched & (now_ns - since > silent)) + span.start
+        packets = np.maximum(rows.arrived_ns[span], rows.watched_ns[span])
+        gone = now_ns - packets > silent
+        if self._rtcp_proves_life:
+            reported = received & (now_ns - rows.rtcp_arrived_ns[span] <= silent)
+            gone &= ~reported | (now_ns - packets > np.maximum(silent, HOLD_TIMEOUT_NS))
+        found = np.flatnonzero(watched & gone) + span.start
         rows.lost[found] = True
         return [LegLost(row, "rtp_timeout" if rows.received[row] else "rtp_never") for row in found.tolist()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaworker.core import rtcp
+from mediaworker.core import rtcp, xr
 from mediaworker.core.address import address_key
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import LegStats
@@ -134,9 +134,10 @@ def tshark_figures(
     return stream, out_of_order(int(line) for line in text.splitlines() if line.isdecimal())
 
 
-def tshark(path: Path, only: str, field: str, *options: str) -> str:
-    """A field of every packet of a kind, and what the options add."""
-    command = ["tshark", "-r", str(path), *options, "-Y", only, "-T", "fields", "-e", field]
+def tshark(path: Path, only: str, fields: str, *options: str) -> str:
+    """Fields of every packet of a kind, and what the options add."""
+    columns = [part for field in fields.split() for part in ("-e", field)]
+    command = ["tshark", "-r", str(path), *options, "-Y", only, "-T", "fields", *columns]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
@@ -227,3 +228,54 @@ def answer_to(data: bytes, delay: int) -> bytes:
         dlsr=delay,
     )
     return rtcp.compound(77, "caller@test", None, block)
+
+
+XR_FIELDS = {
+    "burstdensity": "burst_density", "gapdensity": "gap_density", "burstduration": "burst_ms", "gapduration": "gap_ms",
+    "rtdelay": "round_trip_ms", "esdelay": "end_delay_ms", "signallevel": "signal_level", "gmin": "gmin",
+    "rfactor": "r_factor", "jbnominal": "buffer_nominal_ms", "jbabsmax": "buffer_limit_ms",
+}  # fmt: skip
+
+
+def test_our_reports_are_whole_in_tsharks_eyes(tmp_path: Path):
+    """Every packet of a lossy call, the last one with BYE: nothing malformed, and the metrics as we read them."""
+    engine = Engine(1, seed=1, phases=1)
+    engine.wall_offset_ns = pcap.EPOCH_NS
+    row = engine.open(leg_setup(), 0)
+    engine.start(row, 0)
+    at_farm, at_caller = (FARM[0], FARM[1] + 1), (CALLER[0], CALLER[1] + 1)
+    asks = xr.Extended(ssrc=77, reference_time=rtcp.ntp_time(pcap.EPOCH_NS))
+    sent: list[pcap.Datagram] = []
+    for tick in range(1, 15 * 50):
+        now_ns = tick * TICK_NS
+        if tick % 40 > 2:
+            hand_over(engine, row, rtp(tick, 160 * tick, bytes([0x90]) * 160), now_ns)
+        if tick == 20:
+            engine.receive_rtcp(
+                row,
+                rtcp.compound(77, "caller@test", None, None, extended=asks),
+                address_key(*at_caller),
+                now_ns,
+            )
+        engine.tick(now_ns)
+        sent += [pcap.Datagram(now_ns, at_farm, at_caller, packet.data) for packet in engine.rtcp_out(now_ns)]
+    engine.close(row, now_ns)
+    sent += [pcap.Datagram(now_ns, at_farm, at_caller, packet.data) for packet in engine.rtcp_out(now_ns)]
+    path = pcap.write(tmp_path / "rtcp.pcap", sent)
+    decode = ("-d", f"udp.port=={at_caller[1]},rtcp")
+    assert tshark(path, "_ws.malformed || _ws.expert", "frame.number", *decode) == ""
+    kinds = tshark(path, "rtcp", "rtcp.pt", *decode).split()
+    assert kinds[0].split(",") == ["200", "202", "207"]
+    assert kinds[-1].split(",") == ["200", "202", "207", "203"]
+    last = rtcp.parse(sent[-1].data)
+    assert last is not None
+    assert last.extended is not None
+    (metrics,) = last.extended.metrics
+    assert metrics.burst_density > 0
+    wanted = " ".join(f"rtcp.xr.voipmetrics.{name}" for name in XR_FIELDS)
+    seen = tshark(path, "rtcp.xr.bt == 7", wanted, *decode).splitlines()[-1].split("\t")
+    assert dict(zip(XR_FIELDS, map(float, seen), strict=True)) == {
+        name: getattr(metrics, ours) for name, ours in XR_FIELDS.items()
+    }
+    answered = tshark(path, "rtcp.xr.bt == 5", "rtcp.xr.lrr", *decode).split()[-1]
+    assert int(answered) == last.extended.delays[0].last

@@ -70,6 +70,11 @@ def test_reports_of_a_leg_that_once_sent_prove_that_it_lives():
     assert Leg(rtcp_arrived_ns=25 * S, rtcp_proves_life=False).lost_at(31 * S) == ["rtp_timeout"]
 
 
+def test_reports_alone_do_not_keep_a_leg_for_ever():
+    leg = Leg(rtcp_arrived_ns=HOLD_TIMEOUT_NS)
+    assert (leg.lost_at(HOLD_TIMEOUT_NS), leg.lost_at(HOLD_TIMEOUT_NS + 1)) == ([], ["rtp_timeout"])
+
+
 def test_reports_of_a_leg_that_never_sent_prove_nothing():
     assert Leg(heard=False, rtcp_arrived_ns=19 * S).lost_at(21 * S) == ["rtp_never"]
 
