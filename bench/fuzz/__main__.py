@@ -8,6 +8,7 @@ or a leak.
 
 import argparse
 import gc
+import itertools
 import os
 import sys
 import time
@@ -23,6 +24,7 @@ from bench.fuzz.whole_engine import whole_engine
 ALL = {**TARGETS, "engine": whole_engine}
 RSS_LEAK_BYTES = 8 << 20
 OBJECT_LEAK_BYTES = 64 << 10
+SLICES = 3
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -33,7 +35,7 @@ class Result:
     seconds: float
     rss_growth: int
     object_growth: int
-    """Bytes that Python objects made in a slice still hold after it."""
+    """Bytes that objects made in a slice still hold after it."""
 
     @property
     def leaks(self) -> bool:
@@ -54,15 +56,21 @@ def fuzz(name: str, count: int, seed: int) -> Result:
     before = _resident()
     done += feed(step, count - count // 5 - count // 50)
     growth = _resident() - before
-    tracemalloc.start()
-    done += feed(step, count // 100)
-    gc.collect()
-    held = tracemalloc.get_traced_memory()[0]
-    done += feed(step, count // 100)
-    gc.collect()
-    kept = tracemalloc.get_traced_memory()[0] - held
-    tracemalloc.stop()
+    kept, slices_done = _kept(step, count // (50 * (SLICES + 1)))
+    done += slices_done
     return Result(name, done, time.monotonic() - begun, growth, kept)
+
+
+def _kept(step: Step, slice_of: int) -> tuple[int, int]:
+    """Bytes kept of a slice: the least of several, for the interpreter enlarges a table of its own now and then."""
+    tracemalloc.start()
+    done, held = feed(step, slice_of), []
+    for _ in range(SLICES + 1):
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0])
+        done += feed(step, slice_of) if len(held) <= SLICES else 0
+    tracemalloc.stop()
+    return min(after - before for before, after in itertools.pairwise(held)), done
 
 
 def _resident() -> int:

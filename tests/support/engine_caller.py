@@ -56,7 +56,7 @@ def hand_over(
     engine: Engine, row: int, data: bytes, arrived_ns: int, *, host: str = HOST, port: int = PORT
 ) -> None:
     """One datagram from host:port."""
-    buffer = np.zeros((1, 512), np.uint8)
+    buffer = np.zeros((1, 512 if len(data) <= 512 else 2_048), np.uint8)
     buffer[0, : len(data)] = np.frombuffer(data, np.uint8)
     engine.receive(
         np.array([row]), buffer, np.array([len(data)]), np.array([address_key(host, port)], np.uint64),
