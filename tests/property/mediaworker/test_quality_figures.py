@@ -1,5 +1,7 @@
 """Quality figures over arrays of legs against their plain versions, one leg at a time."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from mediaworker.core import emodel, losses
 from mediaworker.core.quality import Histogram
 from mediaworker.core.rows import Rows
+from mediaworker.core.scores import Scores, set_codec
 from tests.support import reference_quality as plain
 
 pytestmark = pytest.mark.property
@@ -105,3 +108,54 @@ def test_a_histogram_takes_many_values_as_it_takes_one(values: list[float]):
         single.add(value)
     assert many.counts == single.counts
     assert many.total == pytest.approx(single.total)
+
+
+INTERVAL = st.fixed_dictionaries({
+    "packets": st.integers(0, 500), "lost": st.integers(0, 100), "late": st.integers(0, 60), "runs": st.integers(0, 40),
+    "frames": st.integers(0, 100), "rtt": st.floats(0, 900), "target": st.integers(0, 200), "wide": st.booleans(),
+})  # fmt: skip
+
+
+def plain_mos(interval: dict[str, float]) -> float:
+    """The score of one leg's interval, step by step."""
+    packets = int(interval["packets"])
+    if not packets:
+        return -1.0
+    lost, late = min(interval["lost"], packets), min(interval["late"], packets)
+    share = min(1.0, lost / packets + late / packets)
+    frames = interval["frames"]
+    runs = min(interval["runs"], frames)
+    heard = max(250 - frames, 0)
+    ratio = 1.0
+    if runs and heard:
+        ratio = min(8.0, max(1.0, 1 / (runs / heard + min(1.0, runs / frames))))
+    way = interval["rtt"] / 2 + 20 + interval["target"]
+    if not interval["wide"]:
+        return plain.mos_of_r(plain.r_of_g107(way, 100 * share, 0, 25.1, ratio))
+    x = math.log2(way / 100) if way > 100 else 0.0
+    idd = 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2) if x else 0.0
+    effective = 13 + (95 - 13) * 100 * share / (100 * share / ratio + 4.3)
+    return plain.mos_of_r((129 - idd - effective) / 1.29)
+
+
+@settings(max_examples=60)
+@given(st.lists(INTERVAL, min_size=1, max_size=12))
+def test_all_legs_are_scored_as_one_by_one(intervals: list[dict[str, float]]):
+    rows = Rows(len(intervals), 1)
+    for row, interval in enumerate(intervals):
+        rows.take(0)
+        rows.started[row] = rows.flowing[row] = True
+        rows.wide[row] = interval["wide"]
+        set_codec(rows, row, "G722" if interval["wide"] else "PCMU")
+        packets = int(interval["packets"])
+        # Numbers 1 to 10 came before the interval.
+        rows.base_ext[row], rows.ext_max[row] = 1, 10 + packets
+        rows.expected_mark[row] = rows.unique_mark[row] = 10
+        rows.received[row] = 10 + packets - min(int(interval["lost"]), packets)
+        rows.late[row] = min(int(interval["late"]), packets)
+        rows.lost_frames[row] = interval["frames"]
+        rows.lost_runs[row] = min(interval["runs"], interval["frames"])
+        rows.play[row], rows.packet_frames[row] = 250, 1.0
+        rows.rtt_ms[row], rows.target_ns[row] = interval["rtt"], int(interval["target"]) * 1_000_000
+    Scores(rows).step(slice(0, len(intervals)))
+    assert rows.mos_in.tolist() == pytest.approx([plain_mos(interval) for interval in intervals], abs=1e-6)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,7 +16,9 @@ from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io import pages
 from mediaworker.io.figures import OTHER_TENANTS, TENANTS_MAX, Figures, TickFigures, histogram_samples
 from mediaworker.io.pages import STALE_S, AggregateCollector, CallsCollector, Latest, Snapshot
+from shared.config.model import OpsConfig
 from shared.metrics import CALL_FAMILIES, TICK_BUCKETS, Metrics
+from tests.support.processes import REPO
 
 pytestmark = pytest.mark.unit
 
@@ -188,6 +191,16 @@ def test_every_per_call_family_can_be_shown() -> None:
         "c", "t", "r", "PCMU", "echo", 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 4.0, 4.0, 0.5, 0.1, 1.0, 0.04, 1, 0
     )
     assert {name for name, _, _ in pages.call_samples(row)} == {family.name for family in CALL_FAMILIES}
+
+
+def test_all_series_of_the_most_calls_fit_into_a_scrape() -> None:
+    """A scrape over its limit fails as a whole."""
+    row = pages.CallRow(
+        "c", "t", "r", "PCMU", "echo", 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 4.0, 4.0, 0.5, 0.1, 1.0, 0.04, 1, 0
+    )
+    jobs = yaml.safe_load((REPO / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    (limit,) = [job["sample_limit"] for job in jobs if job.get("metrics_path") == "/metrics/calls"]
+    assert OpsConfig().call_series_max * len(list(pages.call_samples(row))) < limit
 
 
 def test_no_snapshot_and_an_old_one_are_not_healthy() -> None:
