@@ -174,6 +174,7 @@ class Call:
 
     def press(self, event: DtmfEvent) -> None:
         """A key was pressed."""
+        self._out.add(Count("voicefarm_dtmf", (event.source,)))
         self._note("dtmf", digit=event.digit, duration_ms=event.duration_ms, source=event.source)
         if self.links.worker("llm"):
             self._send("llm", DtmfReceived(

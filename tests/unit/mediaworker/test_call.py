@@ -354,6 +354,7 @@ def test_a_key_press_is_logged_and_told() -> None:
     row = bench.open()
     effects = bench.found(dtmf=[DtmfEvent(row, "5", 120, "inband")])
     assert notes(effects, "dtmf") == [{"digit": "5", "duration_ms": 120, "source": "inband"}]
+    assert Count("voicefarm_dtmf", ("inband",)) in effects
     (told,) = sent(effects, DtmfReceived, "llm.1")
     assert (told.digit, told.duration_ms, told.turn) == ("5", 120, 0)
 
