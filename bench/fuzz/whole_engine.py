@@ -11,6 +11,7 @@ from bench.fuzz.targets import Step, encoded, rtcp_datagrams
 from mediaworker.core.address import address_key
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import LegSetup
+from mediaworker.core.refusals import REASONS
 from shared.contracts import MediaFormat, RtpEndpoint, SrtpKeys
 from tests.support.coded_caller import KINDS
 from tests.support.engine_caller import TICK_NS, rtp
@@ -109,6 +110,8 @@ def whole_engine(mutator: Mutator) -> Step:
         stats = engine.stats(spared.row)
         if stats.packets_in != number or stats.concealed > 5:
             raise AssertionError(stats)
+        if not engine.rejected.keys() <= REASONS.keys():
+            raise AssertionError(engine.rejected)
         return LEGS * (1 + (number % 4 == 0)) + len(phones[number % 7 :: 7])
 
     return step
