@@ -376,3 +376,9 @@ def test_more_work_is_another_stream_of_the_same_length():
     second = [keen.encode(wave[at : at + 320]) for at in range(0, 8_000, 320)]
     assert first != second
     assert len(decoded(OPUS.decoder(), first)) == len(decoded(OPUS.decoder(), second)) == 8_000
+
+
+def test_fec_is_not_paid_for_with_what_is_above_4_khz():
+    wave = tones(16_000, 1, 1_000, 6_000)
+    heard = decoded(OPUS.decoder(), OPUS.packets(wave, opus=OpusSettings(use_inband_fec=True)))[4_000:]
+    assert share_above(heard, 16_000, 4_000) > 0.3

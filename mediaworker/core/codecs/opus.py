@@ -25,6 +25,8 @@ PAYLOAD_BYTES: Final = 1_275
 """The most that one frame can have (section 3.2.1), far above what our bit rates use."""
 BITRATE: Final = 24_000
 NARROW_BITRATE: Final = 12_000
+FEC_BITRATE: Final = 1.5
+"""Times as much where packets carry the one before too: with less, libopus gives up what is above 4 kHz to pay for it."""
 EXPECTED_LOSS_PERCENT: Final = 10
 """How much of the bit rate in-band FEC may take when the peer asked for it."""
 DTX_BYTES: Final = 2
@@ -125,6 +127,8 @@ class OpusEncoder:
         _OPUS.opus_encoder_init(self._state, WIDEBAND_HZ, 1, _VOIP)
         narrow = settings.max_playback_hz <= _BANDWIDTHS[0][0]
         bitrate = NARROW_BITRATE if narrow else BITRATE
+        if settings.use_inband_fec:
+            bitrate = int(bitrate * FEC_BITRATE)
         if settings.max_average_bitrate:
             bitrate = min(bitrate, settings.max_average_bitrate)
         bandwidth = next(
