@@ -70,6 +70,11 @@ async def ai(worker: Worker) -> AsyncIterator[Ai]:
         yield Ai(stt, llm, tts)
 
 
+ENDPOINT_MS = (440, 500 + 200 + 60)
+"""From the last loud packet's arrival: 500 ms of silence, and what playout waits when packets come unevenly, as from a busy
+machine: up to `media.jitter_max_ms`."""
+
+
 def utterances(stt: Member, call: PlacedCall) -> list[UtteranceFrame]:
     return [f for message in stt.got(PcmToStt) for f in message.frames if f.call_id == call.call_id]
 
@@ -95,7 +100,7 @@ async def test_what_a_caller_says_arrives_whole_at_stt(placed: Front, ai: Ai) ->
     loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > 500)
     assert loud[-1] - loud[0] == pytest.approx(700 * 8, abs=200), "not a frame is missing"
     assert strongest_hz(pcm[loud[0] : loud[-1]]) == pytest.approx(740, abs=5)
-    assert frames[-1].silence_ms == pytest.approx(500, abs=60)
+    assert ENDPOINT_MS[0] <= frames[-1].silence_ms <= ENDPOINT_MS[1]
     await placed.hang_up(call)
     assert (await ai.stt.await_one(SttDetach)).call_id == call.call_id
 
@@ -127,7 +132,7 @@ async def test_a_turn_from_greeting_to_hangup(placed: Front, ai: Ai) -> None:
     on_the_wire_ms = (loud[0] - call.peer.sent_loud_ns[-1]) / 1e6
     (latency,) = await placed.events(call.call_id, "turn.latency")
     assert latency["voice_to_voice_ms"] == pytest.approx(on_the_wire_ms, abs=60)
-    assert latency["endpoint_ms"] == pytest.approx(500, abs=60)
+    assert ENDPOINT_MS[0] <= latency["endpoint_ms"] <= ENDPOINT_MS[1]
     assert latency["tts_first_frame_ms"] == 4
 
 
