@@ -27,11 +27,16 @@ def _octets(frame: Frame) -> bytes:
     return frame.tobytes()
 
 
+ADAPT_TICKS: Final = 250
+"""Five seconds: as often as reports come."""
+
+
 class _Packer:
     """One row's audio on its way into packets."""
 
     __slots__ = (
         "_encode",
+        "_encoder",
         "_pending",
         "_size",
         "_ticks_per_unit",
@@ -44,9 +49,8 @@ class _Packer:
     def __init__(self, wanted: MediaFormat, codec: Codec | None, complexity: int) -> None:
         frame = WIDE_FRAME_SAMPLES if codec and codec.wide else FRAME_SAMPLES
         clock = codec.clock if codec else FRAME_SAMPLES
-        self._encode: Callable[[Frame], bytes] = (
-            codec.encoder(wanted, complexity).encode if codec else _octets
-        )
+        self._encoder = codec.encoder(wanted, complexity) if codec else None
+        self._encode: Callable[[Frame], bytes] = self._encoder.encode if self._encoder else _octets
         self._size = frame * wanted.ptime_ms // TICK_MS
         self._pending: Frame = np.zeros(0, np.int16 if codec else np.uint8)
         self._ticks_per_unit: Final = (clock, frame)
@@ -63,6 +67,10 @@ class _Packer:
         if time != self.due:
             self._pending = self._pending[:0]
         self.due = (time + clock) & 0xFFFF_FFFF
+
+    def adapt(self, loss_ratio: float) -> None:
+        if self._encoder:
+            self._encoder.adapt(loss_ratio)
 
     @property
     def empty(self) -> bool:
@@ -92,6 +100,7 @@ class LooseLegs:
         self._complexity = complexity
         self._transmitter = transmitter
         self._packers: dict[int, _Packer] = {}
+        self._sends = [0] * rows.phases
 
     def set_format(self, row: int, wanted: MediaFormat, codec: Codec | None) -> None:
         """A fresh coder from the next tick on; the caller says `changed` to the transmitter."""
@@ -107,12 +116,23 @@ class LooseLegs:
     def send(self, phase: int) -> None:
         """Writes this tick's packets, before `stamp`: `out_time` is the time of this tick's first sample."""
         transmitter = self._transmitter
+        self._sends[phase] += 1
+        if self._sends[phase] % ADAPT_TICKS == 0:
+            self._adapt(phase)
         for row in transmitter.loose_rows[phase]:
             packer = self._packers.get(row)
             if packer is None:
                 transmitter.write(row, transmitter.octets(row).tobytes())
             else:
                 self._pack(row, packer)
+
+    def _adapt(self, phase: int) -> None:
+        """To what the peers' reports say that they lose."""
+        lost = self._rows.loss_out
+        for row in self._transmitter.loose_rows[phase]:
+            packer = self._packers.get(row)
+            if packer and lost[row] >= 0:
+                packer.adapt(float(lost[row]))
 
     def _pack(self, row: int, packer: _Packer) -> None:
         rows, transmitter = self._rows, self._transmitter

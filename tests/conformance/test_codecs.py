@@ -382,3 +382,35 @@ def test_fec_is_not_paid_for_with_what_is_above_4_khz():
     wave = tones(16_000, 1, 1_000, 6_000)
     heard = decoded(OPUS.decoder(), OPUS.packets(wave, opus=OpusSettings(use_inband_fec=True)))[4_000:]
     assert share_above(heard, 16_000, 4_000) > 0.3
+
+
+def test_opus_corrects_as_much_as_the_peer_loses_and_no_more():
+    wave = voice(16_000, 3)
+    size = 320
+
+    def octets(encoder: Encoder) -> int:
+        return sum(len(encoder.encode(wave[at : at + size])) for at in range(0, len(wave) - size + 1, size))
+
+    encoder = OPUS.encoder(opus=OpusSettings(use_inband_fec=True))
+    unknown = octets(encoder)
+    encoder.adapt(0.0)
+    none = octets(encoder)
+    encoder.adapt(0.005)
+    assert octets(encoder) == pytest.approx(none, rel=0.05), "between the two limits it stays as it is"
+    encoder.adapt(0.25)
+    much = octets(encoder)
+    assert none < 0.8 * unknown
+    assert much > 1.2 * none
+    limited = OPUS.encoder(opus=OpusSettings(use_inband_fec=True, max_average_bitrate=16_000))
+    limited.adapt(0.3)
+    assert octets(limited) * 8 / 3 < 17_500
+
+
+@every
+def test_what_the_peer_loses_does_not_disturb_a_codec_without_correction(kind: Kind):
+    steady, told = kind.encoder(), kind.encoder()
+    wave = voice(kind.rate_hz, 0.4)
+    size = kind.rate_hz // 50
+    for at in range(0, len(wave) - size + 1, size):
+        told.adapt(0.3)
+        assert told.encode(wave[at : at + size]) == steady.encode(wave[at : at + size])

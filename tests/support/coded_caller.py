@@ -44,6 +44,9 @@ class _Tables:
         del following
         return np.zeros(samples, np.int16)
 
+    def adapt(self, loss_ratio: float) -> None:
+        """Tables do not."""
+
 
 def coders(wanted: MediaFormat) -> tuple[Encoder, Decoder]:
     codec = codecs.find(wanted)

@@ -47,6 +47,9 @@ class L16Encoder:
             pcm = self._rational.feed(pcm)
         return pcm.astype(">i2").tobytes()
 
+    def adapt(self, loss_ratio: float) -> None:
+        """It has nothing to give."""
+
 
 def _codec(rate_hz: int) -> Codec:
     def encoder(_wanted: MediaFormat, _complexity: int) -> Encoder:

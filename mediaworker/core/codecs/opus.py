@@ -28,7 +28,12 @@ NARROW_BITRATE: Final = 12_000
 FEC_BITRATE: Final = 1.5
 """Times as much where packets carry the one before too: with less, libopus gives up what is above 4 kHz to pay for it."""
 EXPECTED_LOSS_PERCENT: Final = 10
-"""How much of the bit rate in-band FEC may take when the peer asked for it."""
+"""Until the peer reports what it loses; libopus shares the bit rate out by it."""
+LEAST_LOSS_PERCENT: Final = 5
+MOST_LOSS_PERCENT: Final = 30
+FEC_FROM: Final = 0.01
+FEC_UNTIL: Final = 0.002
+"""Below, FEC is left out: it costs half as much time and bit rate again."""
 DTX_BYTES: Final = 2
 """A packet of so few octets says nothing and need not be sent (opus_encode)."""
 _UNIT_MS: Final = 10
@@ -126,20 +131,17 @@ class OpusEncoder:
         self._state = ctypes.create_string_buffer(_OPUS.opus_encoder_get_size(1))
         _OPUS.opus_encoder_init(self._state, WIDEBAND_HZ, 1, _VOIP)
         narrow = settings.max_playback_hz <= _BANDWIDTHS[0][0]
-        bitrate = NARROW_BITRATE if narrow else BITRATE
-        if settings.use_inband_fec:
-            bitrate = int(bitrate * FEC_BITRATE)
-        if settings.max_average_bitrate:
-            bitrate = min(bitrate, settings.max_average_bitrate)
+        self._bitrate = NARROW_BITRATE if narrow else BITRATE
+        self._most_bitrate = settings.max_average_bitrate or PAYLOAD_BYTES * 8 * 50
         bandwidth = next(
             (code for hz, code in _BANDWIDTHS if settings.max_playback_hz <= hz), _BANDWIDTHS[-1][1]
         )
         for request, value in (
-            (_SET_COMPLEXITY, complexity), (_SET_BITRATE, bitrate), (_SET_MAX_BANDWIDTH, bandwidth),
-            (_SET_INBAND_FEC, int(settings.use_inband_fec)), (_SET_DTX, int(settings.use_dtx)),
-            (_SET_PACKET_LOSS, EXPECTED_LOSS_PERCENT if settings.use_inband_fec else 0),
+            (_SET_COMPLEXITY, complexity), (_SET_MAX_BANDWIDTH, bandwidth), (_SET_DTX, int(settings.use_dtx)),
         ):  # fmt: skip
             self.control(request, value)
+        self._may_correct = settings.use_inband_fec
+        self._correct(EXPECTED_LOSS_PERCENT if settings.use_inband_fec else 0)
         self._bandwidth = bandwidth
         self._one_shape = False
         self._quiet = DTX_BYTES if settings.use_dtx else 0
@@ -148,6 +150,22 @@ class OpusEncoder:
     def control(self, request: int, value: int) -> int:
         """opus_encoder_ctl; 0 when the library took it."""
         return int(_OPUS.opus_encoder_ctl(self._state, request, ctypes.c_int(value)))
+
+    def _correct(self, percent: int) -> None:
+        """In-band FEC for so much loss, 0 for none."""
+        bitrate = int(self._bitrate * FEC_BITRATE) if percent else self._bitrate
+        self.control(_SET_BITRATE, min(bitrate, self._most_bitrate))
+        self.control(_SET_INBAND_FEC, int(percent > 0))
+        self.control(_SET_PACKET_LOSS, percent)
+
+    def adapt(self, loss_ratio: float) -> None:
+        """RFC 7587 section 3.3: FEC by what the receiver loses, where it can use it."""
+        if not self._may_correct:
+            return
+        if loss_ratio >= FEC_FROM:
+            self._correct(min(MOST_LOSS_PERCENT, max(LEAST_LOSS_PERCENT, round(100 * loss_ratio))))
+        elif loss_ratio < FEC_UNTIL:
+            self._correct(0)
 
     def encode(self, pcm: Samples) -> bytes:
         unit = WIDEBAND_HZ * _UNIT_MS // 1_000

@@ -37,6 +37,10 @@ class Encoder(Protocol):
         """One packet of 10, 20, 30, 40 or 60 ms; empty: nothing needs to be sent for it."""
         ...
 
+    def adapt(self, loss_ratio: float) -> None:
+        """The peer reports to have lost so much, 0 to 1, of what it was sent lately."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Codec:

@@ -314,3 +314,25 @@ def test_a_key_press_takes_the_place_of_audio_and_the_stream_goes_on():
     assert len(phone.sent) == count + 2
     (_, before), (_, after) = seq_and_time(phone.sent[count - 1]), seq_and_time(phone.sent[count])
     assert (after - before) & 0xFFFF_FFFF == 160 * (2 + 1 + 6), "the frame that waited is void"
+
+
+def test_opus_carries_what_the_peers_reports_ask_for():
+    """12 s without loss, then with it: RTCP's figure of the row is looked at each 5 s."""
+    wanted = msgspec.structs.replace(KINDS["OPUS"], opus=OpusSettings(use_inband_fec=True))
+    phone = CodedCaller(Engine(2, seed=1), wanted)
+    phone.engine.queue(phone.row, 1, 0, voice(16_000, 25), last=True)
+
+    def octets() -> int:
+        phone.sent.clear()
+        phone.tick(250)
+        return sum(map(len, phone.sent))
+
+    unknown = octets()
+    phone.engine.rows.loss_out[phone.row] = 0.0
+    octets()
+    clean = octets()
+    phone.engine.rows.loss_out[phone.row] = 0.1
+    octets()
+    lossy = octets()
+    assert clean < 0.85 * unknown
+    assert lossy > 1.15 * clean
