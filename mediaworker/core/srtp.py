@@ -169,7 +169,9 @@ class SrtpLegs:
         Gives the packets that go on: those of plain rows, and those that authenticated; None when that is all of them.
         """
         rows = self._rows
-        reports = rows.mux[at] & ((packets[:, 1] & 0x60) == RTCP_TYPES)
+        kinds = packets[:, 1] & 0x7F
+        reports = rows.mux[at] & ((kinds & 0x60) == RTCP_TYPES)
+        reports &= kinds != (rows.first_word[at] >> 8 & 0x7F)  # a leg's audio is RTP, whatever its type
         secure = np.flatnonzero(rows.secure[at] & ~reports)
         if not secure.size:
             return None

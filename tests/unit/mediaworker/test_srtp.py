@@ -229,6 +229,20 @@ def test_rtcp_on_the_rtp_port_is_left_to_the_reports():
     assert bed.arrive(rtp(1, 1, bytes(160))) is None, "RTP needs its protection all the same"
 
 
+def test_audio_whose_type_looks_like_rtcp_is_no_way_round_protection():
+    """RFC 5761 section 4 forbids such types with mux; a caller may name them, and is not heard."""
+    caller = SecureCaller(secure_engine(), leg_setup(srtp=keys(), rtcp_mux=True, payload_type=72))
+    caller.say(tone(440, 1_600))
+    for number in range(20):
+        plain = rtp(caller.seq + number, caller.stamp + 160 * number, bytes(160), kind=72, ssrc=caller.ssrc)
+        hand_over(caller.engine, caller.row, plain, caller.now_ns)
+    assert caller.engine.stats(caller.row).packets_in == 0
+    caller.engine.rows.pinned[caller.row] = True
+    caller.engine.rows.ssrc[caller.row] = int.from_bytes(caller.ssrc.to_bytes(4, "big"), "little")
+    hand_over(caller.engine, caller.row, rtp(1, 1, bytes(160), kind=72, ssrc=caller.ssrc), caller.now_ns)
+    assert caller.engine.stats(caller.row).packets_in == 0
+
+
 def test_rtcp_that_does_not_authenticate_is_refused_and_a_replay_too():
     bed = Bed()
     good = bed.peer.protect_rtcp(RR)
