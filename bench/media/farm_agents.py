@@ -1,9 +1,8 @@
 """A whole media worker with agents: Redis, recordings, callers who speak 40 % of the time and are answered 40 % of it.
 
-`python -m mediaworker` runs as it does in a farm, on one processor; the other one has the callers (`load.c`), Redis, and this
-program, which plays the front and the AI workers: it reads the speech that comes over Redis, and answers the end of every
-utterance with two seconds of audio, in frames and entries like a TTS worker's. What counts is the worker's process: tick, bus
-thread, recording thread.
+`python -m mediaworker` runs as it does in a farm. This program plays the front and the AI workers: it reads the speech that
+comes over Redis, and answers the end of every utterance with two seconds of audio, in frames and entries like a TTS worker's.
+What counts is the processor time of the worker's process: tick, bus thread, recording thread.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ import json
 import os
 import struct
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -138,7 +138,7 @@ class Bench:
         await self._ask(MediaOpen(
             msg_id=new_message_id(), reply_to=front.worker_id, call_id=call_id, sip_call_id=f"sip-{call_id}",
             rtp_port=placed.port, remote=RtpEndpoint(host="127.0.0.2", rtp_port=CALLERS_PORT + placed.port - BASE_PORT),
-            format=MediaFormat(codec="PCMU", payload_type=0), app=AppSpec(kind="agent", agent="demo"),
+            format=MediaFormat(codec="PCMU", payload_type=0, dtmf_payload_type=101), app=AppSpec(kind="agent", agent="demo"),
             ai=AiWorkers(stt=placed.stt, llm=placed.llm, tts=placed.tts), record=True, **known,
         ))  # fmt: skip
         await self._ask(MediaStart(msg_id=new_message_id(), reply_to=front.worker_id, call_id=call_id))
@@ -203,7 +203,7 @@ def metric(text: str, name: str) -> float:
 
 @contextmanager
 def worker(url: str, folder: Path, capacity: int) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """A media worker on the first processor; its process, its page's port and how long it took to be ready."""
+    """A media worker; its process, its page's port and how long it took to be ready."""
     port = free_port()
     env = {
         "VOICEFARM_REDIS_URL": url, "VOICEFARM_OPS__HTTP_PORT": str(port),
@@ -211,7 +211,7 @@ def worker(url: str, folder: Path, capacity: int) -> Iterator[tuple[subprocess.P
         "VOICEFARM_MEDIA__RECORD_DIR": str(folder / "recordings"), "VOICEFARM_OPS__LOG_FORMAT": "text",
     }  # fmt: skip
     begun = time.monotonic()
-    command = [*core(0), os.sys.executable, "-m", "mediaworker"]
+    command = [sys.executable, "-m", "mediaworker"]
     with running(command, env=env, log=folder / "media.txt") as process:
         wait_until(lambda: get(port, "readyz"), 30.0)
         yield process, port, time.monotonic() - begun

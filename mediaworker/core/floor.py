@@ -122,6 +122,10 @@ TABLE: dict[State, dict[Event, tuple[State, tuple[Effect, ...]]]] = {
 }
 
 
+_HEARING = (State.USER, State.PAUSED)
+"""A tuple: it is asked for every frame of every caller, and a member of an enumeration is slow to hash."""
+
+
 class Step(NamedTuple):
     """What an event did: the effects to carry out, in order, and the state they lead to."""
 
@@ -158,4 +162,4 @@ class Floor:
     @property
     def in_utterance(self) -> bool:
         """Whether what the caller says now belongs to a numbered utterance."""
-        return self.state in {State.USER, State.PAUSED}
+        return self.state in _HEARING

@@ -14,6 +14,9 @@ from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, ms_to_samples, samples
 _SLACK_MS = 1_000
 """Above the engine's own limit: the frames between its decision and the end mark."""
 
+_OVER = (Mark.END, Mark.ABORT)
+"""A tuple: it is asked for every frame, and a member of an enumeration is slow to hash."""
+
 
 class Utterance:
     """The newest utterance of one call; `turn` -1 before the first."""
@@ -39,7 +42,7 @@ class Utterance:
     @property
     def is_open(self) -> bool:
         """Whether more audio of it is to come."""
-        return self.mark not in {Mark.END, Mark.ABORT}
+        return self.mark not in _OVER
 
     @property
     def rate_hz(self) -> int:

@@ -78,6 +78,17 @@ def uring_allowed(library: Any) -> bool:
     return bool(ring)
 
 
+class _List:
+    """Rows to send for, and their addresses: finding an array's costs as much as two packets."""
+
+    __slots__ = ("arguments", "fds", "rows")
+
+    def __init__(self, rows: Index, fds: npt.NDArray[np.int32]) -> None:
+        self.rows = rows
+        self.fds = fds
+        self.arguments = (pointer(rows), pointer(fds), len(rows))
+
+
 class CompiledSockets(LinuxSockets):
     """Socket pairs by engine row."""
 
@@ -96,8 +107,7 @@ class CompiledSockets(LinuxSockets):
             stride=packets.strides[0], bytes=packets.shape[1],
         ))  # fmt: skip
         self._in, self._out = (ctypes.addressof(structure) for structure in self._structures)
-        nobody = (np.zeros(0, np.int64), np.zeros(0, np.int32))
-        self._lists: list[tuple[Index, npt.NDArray[np.int32]]] = [nobody] * engine.phases
+        self._lists = [_List(np.zeros(0, np.int64), np.zeros(0, np.int32))] * engine.phases
 
     def _ask(self, rows: Index) -> Index:
         fds = self._fd[rows]
@@ -105,11 +115,11 @@ class CompiledSockets(LinuxSockets):
         return rows if taken == len(rows) else rows[self._whose[:taken]]
 
     def _listed(self, phase: int, rows: Index) -> None:
-        self._lists[phase] = (np.ascontiguousarray(rows, np.int64), self._fd[rows])
+        self._lists[phase] = _List(np.ascontiguousarray(rows, np.int64), self._fd[rows])
 
     def _send_listed(self, phase: int) -> int:
-        rows, fds = self._lists[phase]
-        return self._transmit(self._out, pointer(rows), pointer(fds), len(rows)) if len(rows) else 0
+        listed = self._lists[phase]
+        return self._transmit(self._out, *listed.arguments) if len(listed.rows) else 0
 
 
 class UringSockets(CompiledSockets):
