@@ -123,14 +123,19 @@ def test_a_piece_longer_than_the_ring_is_cut():
 def test_marks_of_a_coded_leg_follow_its_clock():
     line = Line()
     line.rows.coded[0], line.rows.clock[0] = True, 960
-    line.ring.insert_mark(0, 0, 2_880, 1, 7)
-    line.ring.insert_mark(0, 2_880, 480, 2, 8)
+
+    def mark(*values: int) -> None:
+        """Position, units, number, arrival."""
+        line.ring.insert_marks(AT, *(np.array([value]) for value in values))
+
+    mark(0, 2_880, 1, 7)
+    mark(2_880, 480, 2, 8)
     whole = [bool(line.ring.is_complete(AT, np.array([frame]))[0]) for frame in range(5)]
     assert whole == [True, True, True, False, False]
-    line.ring.insert_mark(0, 3_360, 480, 3, 9)
+    mark(3_360, 480, 3, 9)
     assert line.ring.is_complete(AT, np.array([3]))[0]
     line.rows.play[0] = 4
-    line.ring.insert_mark(0, 2_880, 960, 4, 9)
+    mark(2_880, 960, 4, 9)
     assert line.rows.late[0] == 1
 
 
