@@ -59,11 +59,10 @@ def pitch_lags(history: Samples) -> Ints:
     rough = coarse[np.argmax(score, axis=1)]
     near = np.clip(rough[:, None] + np.arange(1 - COARSE, COARSE), SHORTEST_LAG, LONGEST_LAG)
     start = HISTORY - TEMPLATE - near
-    windows = np.take_along_axis(
-        past[:, None, :], start[:, :, None] + np.arange(TEMPLATE), axis=2
-    ) if len(past) else np.zeros((0, near.shape[1], TEMPLATE))  # fmt: skip
-    fine = _score(windows, past[:, -TEMPLATE:])
-    best: Ints = np.take_along_axis(near, np.argmax(fine, axis=1)[:, None], axis=1)[:, 0]
+    windows = np.lib.stride_tricks.sliding_window_view(past, TEMPLATE, axis=1)
+    row = np.arange(len(past))
+    fine = _score(windows[row[:, None], start], past[:, -TEMPLATE:])
+    best: Ints = near[row, np.argmax(fine, axis=1)]
     return best
 
 
@@ -91,9 +90,11 @@ def conceal(history: Samples, run: Ints) -> Samples:
     quarter = lag // 4
     sound = np.zeros(step.shape)
     for periods in range(1, PERIODS + 1):
-        sound += SHARES[periods - 1][inside] * _repeated(past, lag, quarter, step, periods)
+        share = SHARES[periods - 1][inside]
+        if share.any():
+            sound += share * _repeated(past, lag, quarter, step, periods)
     # The first sample goes on where the last one was, not where the period before began.
-    jump = past[:, -1:] - np.take_along_axis(past, HISTORY - 1 - lag, axis=1)
+    jump = past[:, -1:] - _at(past, HISTORY - 1 - lag)
     sound += jump * np.clip(1.0 - (step + 1) / (quarter + 1), 0.0, 1.0)
     sound *= np.where(run[:, None] < FADE_FRAMES, GAIN[inside], 0.0)
     return np.rint(np.clip(sound, -32_768, 32_767)).astype(np.int16)
@@ -103,11 +104,19 @@ def _repeated(past: Floats, lag: Ints, quarter: Ints, step: Ints, periods: int) 
     """The last `periods` periods again and again; the end of each round fades into what came before its beginning."""
     length = lag * periods
     phase = step % length
-    sound = np.take_along_axis(past, HISTORY - length + phase, axis=1)
-    share = np.clip((phase - (length - quarter) + 1) / (quarter + 1), 0.0, 1.0)
-    before = np.take_along_axis(past, np.maximum(HISTORY - 2 * length + phase, 0), axis=1)
-    mixed: Floats = sound + (before - sound) * share
-    return mixed
+    sound = _at(past, HISTORY - length + phase)
+    share = np.maximum((phase - (length - quarter) + 1) / (quarter + 1), 0.0)
+    row, place = np.nonzero(share)
+    before = past[row, np.maximum(HISTORY - 2 * length[row, 0] + phase[row, place], 0)]
+    sound[row, place] += (before - sound[row, place]) * share[row, place]
+    return sound
+
+
+def _at(past: Floats, index: Ints) -> Floats:
+    """[H, S] samples at [H, N] places of each row."""
+    rows = np.arange(len(past))[:, None] * past.shape[1]
+    found: Floats = past.reshape(-1).take(index + rows)
+    return found
 
 
 def blend(made_up: Samples, sound: Samples, run: Ints) -> Samples:

@@ -174,18 +174,19 @@ class CallerSound:
 
     def _own_passed(self) -> None:
         """Lost frames that were waited for: what was made up then belongs to the utterance after all."""
-        rows = self._rows
-        for row, first, count in self._pace.passed:
-            if rows.coded[row]:
-                continue
-            at = np.full(count, row)
-            run = np.arange(count)
-            pcm = (
-                plc.conceal(self._before(at[:1]).repeat(count, axis=0), run) if count else rows.caller_pcm[at]
-            )
-            self._ring.mend(at, first + run, pcm)
-            if rows.detect[row] and row not in self.own_time:
-                self._own_before(row, pcm)
+        passed = [entry for entry in self._pace.passed if entry[2] and not self._rows.coded[entry[0]]]
+        if not passed:
+            return
+        row, first, count = (np.array(column) for column in zip(*passed, strict=True))
+        heard = np.minimum(count, plc.FADE_FRAMES)
+        begin = np.cumsum(heard) - heard
+        at, run = np.repeat(row, heard), np.arange(int(heard.sum())) - np.repeat(begin, heard)
+        pcm = plc.conceal(self._before(at), run)
+        self._ring.mend(at, np.repeat(first, heard) + run, pcm)
+        for index in np.flatnonzero(self._rows.detect[row]).tolist():
+            own = np.zeros((int(count[index]), FRAME_SAMPLES), np.int16)
+            own[: heard[index]] = pcm[begin[index] : begin[index] + heard[index]]
+            self._own_before(int(row[index]), own)
 
     def _own_left_out(self, span: slice) -> None:
         """Frames that nobody heard, because a burst was longer than the ring."""

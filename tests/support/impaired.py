@@ -205,7 +205,7 @@ def stalling(rng: np.random.Generator, packets: int, stall_ms: float, every_s: f
 
 
 def must_show(
-    seed: int = 3, packets: int = 3_000, offsets: tuple[float, ...] = (1.0, 7.0, 13.0, 18.0)
+    seed: int = 3, packets: int = 3_000, offsets: tuple[float, ...] = (1.0, 7.0, 18.0)
 ) -> list[Network]:
     """The networks of docs/jitter-buffer.md, each with its packets at several places between our ticks."""
     rng = np.random.default_rng(seed)

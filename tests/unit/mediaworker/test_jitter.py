@@ -37,6 +37,10 @@ class Line:
             np.array([size]),
         )
 
+    def mark(self, position: int, units: int) -> None:
+        one = np.array([1])
+        self.ring.insert_marks(AT, np.array([position]), np.array([units]), one, one)
+
     def play(self) -> list[int] | None:
         """The octets of the frame due, None where it is not whole; goes on in any case."""
         payload = np.zeros((1, 160), np.uint8)
