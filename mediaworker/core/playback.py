@@ -17,9 +17,12 @@ from mediaworker.core.legs import Samples
 from mediaworker.core.media_source import Retuned, Source
 from mediaworker.core.rows import Index, Ints, Mask
 from shared.errors import Refused
+from shared.units import FRAME_SAMPLES
 
 STAGE_SAMPLES: Final = 4_000
 """Copied ahead per line: half a second, a quarter of one at 16 kHz."""
+_SPREAD: Final = 16
+"""Lines fill their stages to different heights, so that lines that began together are not all refilled in one tick."""
 ITEMS_MAX: Final = 256
 """Waiting on one line."""
 NEVER: Final = 1 << 60
@@ -234,12 +237,13 @@ class Playback:
             stage[: fill - cursor] = stage[cursor:fill].copy()
             cursor, fill = 0, fill - cursor
         position = int(self._position[line]) - cursor
+        height = STAGE_SAMPLES - line % _SPREAD * FRAME_SAMPLES
         for item in queue.items:
             if item.ends >= 0:
                 continue
             if item.begins < 0:
                 item.begins = position + fill
-            fill = self._copy(item, stage, fill)
+            fill = self._copy(item, stage[:height], fill)
             if item.source is not None and not item.source.ended:
                 break
             item.ends = position + fill
@@ -250,8 +254,8 @@ class Playback:
         if item.source is None:
             return fill
         # A source may give less than it has at a seam: it is asked until it has no more or the stage is full.
-        while fill < STAGE_SAMPLES and not item.source.ended:
-            pcm = item.source.read(STAGE_SAMPLES - fill)
+        while fill < len(stage) and not item.source.ended:
+            pcm = item.source.read(len(stage) - fill)
             if not len(pcm):
                 break
             stage[fill : fill + len(pcm)] = pcm
