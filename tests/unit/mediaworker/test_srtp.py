@@ -68,6 +68,36 @@ def test_both_directions_and_their_rtcp(suite: SrtpSuite):
     assert bed.rejected == {}
 
 
+@pytest.mark.parametrize(
+    ("suite", "key", "sealed"),
+    [
+        (
+            "AES_CM_128_HMAC_SHA1_80",
+            "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
+            "4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb",
+        ),
+        (
+            "AES_CM_128_HMAC_SHA1_32",
+            "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
+            "4e55dc4ce79978d88ca4d215949d2402b78d6acc",
+        ),
+        (
+            "AEAD_AES_128_GCM",
+            "000102030405060708090a0b0c0d0e0fa0a1a2a3a4a5a6a7a8a9aaab",
+            "c5002ede04cfdd2eb91159e0880aa06ed2976826f796b201df3131a127e8a392",
+        ),
+    ],
+)
+def test_the_packets_that_implementations_compare_themselves_by(suite: SrtpSuite, key: str, sealed: str):
+    """The reference packet of libsrtp's and others' tests: key, salt and what becomes of 16 octets of 0xab."""
+    bed = Bed()
+    secret = bytes.fromhex(key)
+    bed.legs.open(0, Protection(SrtpKeys(suite=suite, local=secret, remote=secret)))
+    header = bytes.fromhex("800f1234decafbadcafebabe")
+    assert bed.legs.seal(0, header + b"\xab" * 16) == header + bytes.fromhex(sealed)
+    assert bed.arrive(header + bytes.fromhex(sealed)) == header + b"\xab" * 16
+
+
 def test_rows_without_keys_are_left_alone():
     bed = Bed()
     packet = rtp(1, 160, bytes(160))
