@@ -1,6 +1,8 @@
 """Telephone events as other people's programs see and make them: ours read by tshark, SIPp's told by the farm."""
 
+import re
 import shutil
+import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -10,11 +12,38 @@ import pytest
 from mediaworker.core.dtmf.sender import Style
 from mediaworker.core.engine import Engine
 from tests.support.engine_caller import Caller, leg_setup
+from tests.support.events import call_events
+from tests.support.farm import farm
+from tests.support.processes import free_port, wait_until
 
 pytestmark = pytest.mark.peers
 
 EVENTS = 101
 PORT = 20_904
+SIPP_MEDIA_PORT = 20_950
+"""No other test uses them; below the ephemeral range."""
+
+REQUEST = """{method} sip:conf1@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+From: sipp <sip:sipp@[local_ip]:[local_port]>;tag=[pid]T[call_number]
+To: <sip:conf1@[remote_ip]:[remote_port]>{to}
+Call-ID: [call_id]
+CSeq: {cseq}
+Contact: <sip:sipp@[local_ip]:[local_port]>
+Max-Forwards: 70
+{more}Content-Length: [len]
+
+"""
+OFFER = """v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0 96
+a=rtpmap:96 telephone-event/8000
+a=fmtp:96 0-15
+"""
+"""SIPp sends its keys with payload type 96."""
 
 
 def pcap(path: Path, packets: list[tuple[float, bytes]]) -> None:
@@ -61,3 +90,57 @@ def test_tshark_reads_the_keys_we_press(tmp_path: Path):
         False,
         False,
     ]
+
+
+def may_send_raw() -> bool:
+    """SIPp writes its keys to a raw socket."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP).close()
+    except PermissionError:
+        return False
+    return True
+
+
+def scenario(keys: str) -> str:
+    """A call that presses keys and hangs up."""
+    invite = (
+        REQUEST.format(method="INVITE", to="", cseq="1 INVITE", more="Content-Type: application/sdp\n")
+        + OFFER
+    )
+    ack = REQUEST.format(method="ACK", to="[peer_tag_param]", cseq="1 ACK", more="")
+    bye = REQUEST.format(method="BYE", to="[peer_tag_param]", cseq="2 BYE", more="")
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="keys">
+<send retrans="500"><![CDATA[\n{invite}]]></send>
+<recv response="100" optional="true"/>
+<recv response="180" optional="true"/>
+<recv response="200"/>
+<send><![CDATA[\n{ack}]]></send>
+<nop><action><exec play_dtmf="{keys}"/></action></nop>
+<pause milliseconds="{600 * len(keys) + 1_000}"/>
+<send retrans="500"><![CDATA[\n{bye}]]></send>
+<recv response="200"/>
+</scenario>
+"""
+
+
+@pytest.mark.skipif(not shutil.which("sipp"), reason="sipp not installed (apt-get install sip-tester)")
+@pytest.mark.skipif(not may_send_raw(), reason="no right to raw sockets, which SIPp plays keys through")
+def test_keys_that_sipp_presses_are_told(tmp_path: Path):
+    (tmp_path / "keys.xml").write_text(scenario("159#"))
+    with farm(tmp_path) as running:
+        words = [
+            "sipp", "-sf", str(tmp_path / "keys.xml"), "-i", "127.0.0.1", "-p", str(free_port(socket.SOCK_DGRAM)),
+            "-mi", "127.0.0.1", "-mp", str(SIPP_MEDIA_PORT), "-nostdin", "-m", "1", "-timeout", "30s",
+            "-trace_msg", "-message_file", str(tmp_path / "sipp.msg"), running.sip,
+        ]  # fmt: skip
+        done = subprocess.run(words, capture_output=True, cwd=tmp_path, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        found = re.search(r"(?i)x-call-id: (\S+)", (tmp_path / "sipp.msg").read_text())
+        assert found
+        with running.redis() as client:
+            told = [event.data for event in call_events(client, found[1], "dtmf")]
+        assert [(key["digit"], key["source"]) for key in told] == [(digit, "rfc4733") for digit in "159#"]
+        assert {key["duration_ms"] for key in told} == {200}
+        counted = 'voicefarm_dtmf_total{source="rfc4733"}'
+        wait_until(lambda: running.metric("media-0", counted) == 4, what=counted)
