@@ -19,7 +19,7 @@ from mediaworker.core.timeline import Act
 
 SPARE_NS: Final = FRAME_NS + 250_000
 """Delay above the goal from which on a frame is given back."""
-PATIENCE: Final = 25
+PATIENCE: Final = 12
 """Ticks after which a frame of delay is given back, or added, where it may be heard."""
 HURRY_NS: Final = 60 * 1_000_000
 """With so much delay too much, two ticks are enough."""
@@ -140,6 +140,9 @@ class Pace:
         gap, number = ring.next_there(at)
         before = ring.number(at, rows.last_good[at])
         silence = (gap > 0) & ((number == before + 1) | (number == rows.calm_ext[at] + 1))
+        if np.count_nonzero(silence):
+            # Its next pause is no failure of the network (`liveness.py`).
+            rows.silent_sender[at[silence & (gap >= PAUSE_FRAMES)]] = True
         enough = np.where(silence, np.maximum(spare // FRAME_NS, 0), rows.waited[at])
         # A loss whose place may still be taken: the delay is below its goal, so that waiting costs nothing.
         may_come = ~silence & (spare < 0) & (rows.waited[at] == 0)

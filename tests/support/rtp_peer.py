@@ -4,11 +4,13 @@ Its G.711 and its RTP header are its own, written from ITU-T G.711 and RFC 3550,
 cancel out.
 """
 
+import heapq
 import socket
 import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -88,6 +90,11 @@ class RtpPeer:
         self.mute = False
         self.heard: list[Heard] = []
         self.sent_loud_ns: list[int] = []
+        self.delay_ms: Callable[[int], float | None] | None = None
+        """The network between us and the farm: how long packet n takes, None where it loses it."""
+        self.dropped = 0
+        self._sent = 0
+        self._flight: list[tuple[int, int, bytes]] = []
         self._say: deque[Pcm] = deque()
         self._seq, self._timestamp = 7, 1_000
         self._stop = threading.Event()
@@ -131,6 +138,7 @@ class RtpPeer:
         while not self._stop.is_set():
             self._listen()
             now = time.monotonic_ns()
+            self._deliver(now)
             if now >= due:
                 due += TICK_NS
                 if not self.mute:
@@ -145,7 +153,20 @@ class RtpPeer:
         header = struct.pack("!BBHII", 0x80, 0, self._seq & 0xFFFF, self._timestamp & 0xFFFF_FFFF, self.ssrc)
         self._seq += 1
         self._timestamp += FRAME
-        self.socket.sendto(header + to_ulaw(pcm), ("127.0.0.1", self.farm_port))
+        self._through_network(now_ns, header + to_ulaw(pcm))
+
+    def _through_network(self, now_ns: int, data: bytes) -> None:
+        delay = self.delay_ms(self._sent) if self.delay_ms else 0.0
+        self._sent += 1
+        if delay is None:
+            self.dropped += 1
+        else:
+            heapq.heappush(self._flight, (now_ns + int(delay * 1e6), self._sent, data))
+            self._deliver(now_ns)
+
+    def _deliver(self, now_ns: int) -> None:
+        while self._flight and self._flight[0][0] <= now_ns:
+            self.socket.sendto(heapq.heappop(self._flight)[2], ("127.0.0.1", self.farm_port))
 
     def _listen(self) -> None:
         while True:
