@@ -227,6 +227,7 @@ class Exchange:
         except (Refused, ValueError) as error:
             self._answer(message, error.reason if isinstance(error, Refused) else "bad_request")
         else:
+            self._studio.hold(call)
             self._answer(message)
 
     def _close(self, message: MediaClose, now_ns: int) -> None:
@@ -392,6 +393,7 @@ class Exchange:
 
     def _end(self, call: Call, reason: EndReason, now_ns: int) -> None:
         opened = call.opened
+        self._studio.leave(call)
         stats = self._engine.close(call.row, now_ns)
         self._wire.close(call.row)
         recorded = self._taping.end(call.call_id, call.row)

@@ -4,6 +4,7 @@ It turns messages into sources on `Lines`, columns of `Rows` and words to the re
 lives in the tick thread; files come from a `Library`, which reads them elsewhere. Must not open, close or hang up.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
@@ -17,7 +18,15 @@ from mediaworker.core.media_source import NOTHING, Louder, Source, Stream
 from mediaworker.core.playback import Happening, PlaybackEvent
 from mediaworker.core.rooms import RoomNumbers
 from mediaworker.core.taping import Taping
-from shared.contracts import MediaMix, MediaPlay, MediaPlayControl, MediaPlayed, MediaRecord, Played
+from shared.contracts import (
+    MediaMix,
+    MediaPlay,
+    MediaPlayControl,
+    MediaPlayed,
+    MediaRecord,
+    MediaSource,
+    Played,
+)
 from shared.errors import Refused
 from shared.units import NARROWBAND_HZ, TICK_MS
 
@@ -115,6 +124,8 @@ class Studio:
         self._coming: set[int] = set()
         """Streams of which more is on the way."""
         self._told = 0
+        self._holding: dict[str, str] = {}
+        """Who holds, and who hears music for it."""
 
     def act(self, message: MediaRequest) -> str:
         """Carries a request out."""
@@ -256,16 +267,50 @@ class Studio:
             frame = self._lines.frame_of_leg(call.row)
         mark = asked.mark if isinstance(asked, MediaPlayControl) else ""
         rate_hz = frame * 1_000 // TICK_MS
-        self._out.add(Send(asked.reply_to, MediaPlayed(
-            msg_id=f"{asked.msg_id}-{self._told}", what=what, call_id=asked.call_id, tenant=asked.tenant,
-            room_id=asked.room_id, line=asked.line, play_id=play_id, mark=mark, samples=samples,
-            position_samples=position, rate_hz=rate_hz, reason=reason,
-        )))  # fmt: skip
+        if asked.reply_to:
+            self._out.add(Send(asked.reply_to, MediaPlayed(
+                msg_id=f"{asked.msg_id}-{self._told}", what=what, call_id=asked.call_id, tenant=asked.tenant,
+                room_id=asked.room_id, line=asked.line, play_id=play_id, mark=mark, samples=samples,
+                position_samples=position, rate_hz=rate_hz, reason=reason,
+            )))  # fmt: skip
         if asked.call_id:
             self._out.add(Note(asked.call_id, "play", {
                 "play_id": play_id, "what": what, "line": asked.line, "mark": mark, "samples": samples,
                 "position_samples": position, "rate_hz": rate_hz, "reason": reason,
             }))  # fmt: skip
+
+    # --- music while the other one holds
+
+    def hold(self, call: Call) -> None:
+        """A call was updated. Where its application asks for `hold_music` and two are in the room, the other one hears
+        that file for as long as this one holds us.
+        """
+        path = call.opened.app.options.get("hold_music")
+        if not isinstance(path, str):
+            return
+        holds = not self._engine.rows.sends[call.row]
+        if not holds or call.call_id in self._holding:
+            if not holds:
+                self.leave(call)
+            return
+        rows = self._engine.rows
+        room = int(rows.room[call.row])
+        others = [c for c in self._calls.values() if c is not call and room >= 0 and rows.room[c.row] == room]
+        if len(others) == 1:
+            asked = MediaPlay(
+                msg_id=f"hold-{call.call_id}", reply_to="", play_id=f"hold-{call.call_id}", loops=0,
+                call_id=others[0].call_id, line="background", source=MediaSource(kind="file", path=path),
+            )  # fmt: skip
+            if not self.act(asked):
+                self._holding[call.call_id] = others[0].call_id
+
+    def leave(self, call: Call) -> None:
+        """It holds no more, or is over: the music ends."""
+        other = self._calls.get(self._holding.pop(call.call_id, ""))
+        if other:
+            line = self._lines.of_leg(other.row, "background")
+            with contextlib.suppress(Refused):
+                self._playback.flush(line, self._named(line, f"hold-{call.call_id}"))
 
     # --- taking part in a room
 

@@ -59,7 +59,7 @@ class AppSpec(Part, frozen=True, kw_only=True):
     language: str = "en"
     turn: TurnSettings = TurnSettings()
     options: dict[str, Any] = {}
-    """`echo`: mode immediate | after_silence."""
+    """`echo`: mode immediate | after_silence. `conference`: hold_music, a file for the other of two while one holds."""
 
 
 class OpusSettings(Part, frozen=True, kw_only=True):

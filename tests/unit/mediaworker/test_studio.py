@@ -502,3 +502,66 @@ def test_a_call_says_at_its_end_whether_it_was_recorded(*, record: bool):
     released = [effect for effect in stage.do(closing()) if isinstance(effect, Released)]
     assert released[0].recorded is record
     assert stage.tape.finished == ["c1"] * record
+
+
+# --- music while one holds
+
+
+def held(stage: Stage, call_id: str, *, on: bool) -> None:
+    stage.asked += 1
+    direction = "recvonly" if on else "sendrecv"
+    stage.do(MediaUpdate(
+        msg_id=f"u{stage.asked}", reply_to="front.1", call_id=call_id,
+        remote=RtpEndpoint(host="127.0.0.1", rtp_port=40_000),
+        format=MediaFormat(codec="PCMU", payload_type=0, direction=direction),
+    ))  # fmt: skip
+
+
+def duet(*call_ids: str, music: object = "music.wav") -> tuple[Stage, list[int]]:
+    stage = Stage()
+    stage.library.whole = True
+    stage.library.files["music.wav"] = np.full(70, 9, np.int16)
+    rows = [
+        stage.open(call_id, "conference", port=20_000 + 2 * n, room_id="r", options={"hold_music": music})
+        for n, call_id in enumerate(call_ids)
+    ]
+    return stage, rows
+
+
+def test_the_other_of_two_hears_music_while_one_holds_where_that_was_asked_for():
+    stage, (a, b) = duet("a", "b")
+    held(stage, "a", on=True)
+    held(stage, "a", on=True)
+    stage.tick()
+    assert set(stage.heard(b, 3)) == {9}
+    assert not stage.engine.rows.sent_pcm[a].any(), "who holds us is sent nothing"
+    held(stage, "a", on=False)
+    assert stage.heard(b, 2) == [0] * 320
+    assert stage.told() == []
+
+
+@pytest.mark.parametrize(
+    ("calls", "music"),
+    [(("a", "b", "c"), "music.wav"), (("a",), "music.wav"), (("a", "b"), None), (("a", "b"), "../x")],
+)
+def test_nobody_hears_music_who_should_not(calls: tuple[str, ...], music: object):
+    stage, rows = duet(*calls, music=music)
+    held(stage, "a", on=True)
+    stage.tick(2)
+    assert not stage.engine.rows.sent_pcm[rows].any()
+    held(stage, "a", on=False)
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_music_ends_with_either_call(who: str):
+    stage, (_, b) = duet("a", "b")
+    held(stage, "a", on=True)
+    stage.tick(3)
+    stage.do(MediaClose(msg_id="x", reply_to="front.1", call_id=who, reason="bye"))
+    stage.tick(2)
+    if who == "a":
+        assert stage.heard(b) == [0] * 160
+    assert not stage.engine.lines
+    assert not stage.exchange._studio._plays
+    stage.do(MediaClose(msg_id="y", reply_to="front.1", call_id="a", reason="bye"))
+    assert not stage.exchange._studio._holding
