@@ -11,8 +11,9 @@ from mediaworker.core.codecs import Decoder, Encoder
 from mediaworker.core.engine import Engine
 from mediaworker.core.g711 import A_LAW, MU_LAW, Law
 from mediaworker.core.legs import LegSetup, Samples, TickResult
-from shared.contracts import MediaFormat, RtpEndpoint
+from shared.contracts import MediaFormat, RtpEndpoint, SrtpKeys
 from tests.support.engine_caller import HOST, PORT, TICK_NS, hand_over, rtp
+from tests.support.srtp_peer import SrtpPeer
 
 KINDS: dict[str, MediaFormat] = {
     "PCMU": MediaFormat(codec="PCMU", payload_type=0),
@@ -66,6 +67,8 @@ class CodedCaller:
     port: int = PORT
     echo: bool = False
     room: int = -1
+    keys: SrtpKeys | None = None
+    """With them all packets are protected (tests/support/srtp_peer.py)."""
     now_ns: int = 0
     seq: int = 1_000
     stamp: int = 50_000
@@ -81,8 +84,9 @@ class CodedCaller:
     def __post_init__(self) -> None:
         setup = LegSetup(
             rtp_port=20_000, remote=RtpEndpoint(host=HOST, rtp_port=self.port), format=self.format,
-            echo=self.echo, room=self.room,
+            echo=self.echo, room=self.room, srtp=self.keys,
         )  # fmt: skip
+        self.peer = SrtpPeer(self.keys) if self.keys else None
         self.row = self.engine.open(setup, self.now_ns)
         self.engine.start(self.row, self.now_ns)
         self.speak(self.format)
@@ -101,7 +105,8 @@ class CodedCaller:
         made = []
         for at in range(0, len(wave) - size + 1, size):
             payload = self.encoder.encode(wave[at : at + size])
-            made.append(rtp(self.seq, self.stamp, payload, ssrc=self.ssrc, kind=self.format.payload_type))
+            data = rtp(self.seq, self.stamp, payload, ssrc=self.ssrc, kind=self.format.payload_type)
+            made.append(self.peer.protect(data) if self.peer else data)
             self.seq += 1
             self.stamp += self.clock * self.ptime_ms // 20
         return made
@@ -131,7 +136,8 @@ class CodedCaller:
         self.caller.append((rows.caller_wide if self.rate_hz == 16_000 else rows.caller_pcm)[self.row].copy())
         if self.row in self.engine.sending(self.engine.last_phase):
             self.sent.append(self.engine.packets[self.row].tobytes())
-        self.sent += [data for row, data in self.engine.loose() if row == self.row]
+        loose = [data for row, data in self.engine.loose() if row == self.row]
+        self.sent += [self.peer.unprotect(data) for data in loose] if self.peer else loose
 
     def said(self) -> Samples:
         return np.concatenate(self.caller)

@@ -7,11 +7,12 @@ import pytest
 from mediaworker.core.codecs import PTIMES_MS
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import Samples
-from shared.contracts import MediaFormat, OpusSettings, RtpEndpoint
+from shared.contracts import MediaFormat, OpusSettings, RtpEndpoint, SrtpSuite
 from shared.errors import Refused
 from tests.support.coded_caller import KINDS, CodedCaller, hand_over_long
 from tests.support.engine_caller import HOST, PORT
 from tests.support.listening import level_db, loudest, purity_db, share_above, tones, voice
+from tests.support.srtp_peer import keys
 
 pytestmark = pytest.mark.simulation
 
@@ -336,3 +337,20 @@ def test_opus_carries_what_the_peers_reports_ask_for():
     lossy = octets()
     assert clean < 0.85 * unknown
     assert lossy > 1.15 * clean
+
+
+@every
+@pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"])
+def test_every_codec_goes_through_srtp(name: str, suite: SrtpSuite):
+    ptime_ms = 10 if name == "L16/44100" else 20  # what libsrtp takes is one datagram of an Ethernet
+    wanted = msgspec.structs.replace(KINDS[name], ptime_ms=ptime_ms, comfort_noise_payload_type=None)
+    phone = CodedCaller(Engine(2, seed=1), wanted, ptime_ms=ptime_ms, echo=True, keys=keys(suite))
+    phone.say(tones(phone.rate_hz, 1.2, 1_000))
+    phone.tick(3)
+    assert not phone.engine.rejected
+    assert not phone.engine.sending(phone.engine.rows.phase_of(phone.row)).size, (
+        "nothing goes out unprotected"
+    )
+    for wave in (phone.said(), phone.heard()):
+        assert loudest(middle(wave), phone.rate_hz) == pytest.approx(1_000, abs=3)
+        assert purity_db(middle(wave), phone.rate_hz, 1_000) > 25
