@@ -215,3 +215,18 @@ def test_legs_that_are_well_cost_no_look_of_python():
     assert events == 0
     assert 32 <= reports <= 32 * 5
     assert np.all(engine.rows.mos_in[rows] > 4.3)
+
+
+@pytest.mark.parametrize(("paused_before", "told"), [(True, []), (False, ["no_packets"])])
+def test_a_sender_seen_to_pause_is_not_one_way_while_it_pauses(paused_before: bool, told: list[str]):
+    """Silence suppression without comfort noise: time goes on in the stream, numbers do not."""
+    engine = Engine(1, seed=1, phases=1, rtp_timeout_s=500.0)
+    row = engine.open(leg_setup(), 0)
+    engine.start(row, 0)
+    found, sent = [], 0
+    for tick in range(1, 30 * SECOND):
+        if tick < 10 * SECOND and not (paused_before and 200 < tick < 220):
+            sent += 1
+            hand_over(engine, row, rtp(sent, 160 * tick, bytes([0x90]) * 160), tick * TICK_NS)
+        found += [event.data["cause"] for event in engine.tick(tick * TICK_NS).quality]
+    assert found == told
