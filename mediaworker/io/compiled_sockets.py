@@ -28,7 +28,7 @@ from mediaworker.io.linux_sockets import (
     supported,
 )
 
-ABI: Final = 2
+ABI: Final = 3
 """Of `datagrams.c`."""
 MODULE: Final = "mediaworker.io._datagrams"
 
@@ -48,13 +48,18 @@ class _Outbox(ctypes.Structure):
     )  # fmt: skip
 
 
+def path_of(module: str) -> str | None:
+    found = find_spec(module)
+    return found.origin if found else None
+
+
 def compiled_library(module: str = MODULE) -> Any:
     """The compiled loop, or None where there is none that fits."""
-    found = find_spec(module)
-    if not supported() or found is None or found.origin is None:
+    path = path_of(module)
+    if not supported() or path is None:
         return None
     try:
-        library = c_library(found.origin)
+        library = c_library(path)
         if library.abi() != ABI:
             return None
     except (OSError, AttributeError):  # of another machine, or another library altogether

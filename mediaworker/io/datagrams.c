@@ -20,7 +20,7 @@
 #endif
 
 #define EXPORT __attribute__((visibility("default")))
-#define ABI 2
+#define ABI 3
 
 /* The arrays that `receive` writes; one element or row per datagram taken. */
 struct inbox {
@@ -111,7 +111,31 @@ EXPORT int transmit(const struct outbox *out, const int64_t *rows, const int32_t
     return failed;
 }
 
-/* --- the same through io_uring: requests are written into shared memory, one system call has them all carried out.
+/* --- recordings: called without the interpreter lock, for a disk may block */
+
+#define FRAMES 64
+
+/* Sound of `count` files: the frame at `frames[t]` + `index[i]` * `frame_bytes` for every t below `rounds`, one behind the other
+ * from `at[i]` on. `written[i]`: octets, or -1 and nothing. */
+EXPORT void write_frames(const int32_t *fds, const int64_t *at, const int64_t *index, int count, const uint64_t *frames,
+                         int rounds, int64_t frame_bytes, int64_t *written) {
+    for (int i = 0; i < count; i++) {
+        written[i] = rounds <= FRAMES ? 0 : -1;
+        struct iovec parts[FRAMES];
+        for (int t = 0; t < rounds && rounds <= FRAMES; t++)
+            parts[t] = (struct iovec){(void *)(uintptr_t)(frames[t] + index[i] * frame_bytes), frame_bytes};
+        if (rounds <= FRAMES) written[i] = pwritev(fds[i], parts, rounds, at[i]);
+    }
+}
+
+/* The first `bytes` octets of `count` files, from [count, bytes]; how many files did not take them. */
+EXPORT int write_heads(const int32_t *fds, const uint8_t *heads, int64_t bytes, int count) {
+    int failed = 0;
+    for (int i = 0; i < count; i++) failed += pwrite(fds[i], heads + i * bytes, bytes, 0) != bytes;
+    return failed;
+}
+
+/* --- datagrams through io_uring: requests are written into shared memory, one system call has them all carried out.
  * MSG_DONTWAIT makes every request complete within that call. Layout and order of memory accesses: io_uring(7). */
 
 #if defined(IORING_SETUP_DEFER_TASKRUN) && defined(SYS_io_uring_setup)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mediaworker.core.legs import Samples
 from mediaworker.core.resample import HalfBand
+from mediaworker.io.bulk_files import FRAMES, BulkFiles, bulk_files
 from mediaworker.io.wav import BLOCK_BYTES, CHANNELS, WavFile
 from shared.log import get_log
 from shared.units import FRAME_SAMPLES, NARROWBAND_HZ, TICK_MS, WIDE_FRAME_SAMPLES, WIDEBAND_HZ
@@ -128,6 +129,7 @@ class Recorder:
         self._rouse = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._bulk = bulk_files()
         self.dropped_frames = 0
 
     def start(self) -> None:
@@ -266,10 +268,37 @@ class Recorder:
             self._write(self._gathering.pop(key))
 
     def _write(self, gathered: _Gathering) -> None:
+        if self._bulk and len(gathered.frames) <= FRAMES:
+            self._write_bulk(self._bulk, gathered)
+            return
         by_leg = np.ascontiguousarray(np.stack(gathered.frames).transpose(1, 0, 2, 3))
         for row, sound in zip(gathered.rows.tolist(), by_leg, strict=True):
             if row not in gathered.gone:
                 self._put(self._tapes.get(row), gathered.first, sound)
+
+    def _write_bulk(self, bulk: BulkFiles, gathered: _Gathering) -> None:
+        """All files that take the frames as they are at once; the others one by one."""
+        frames, rounds = gathered.frames, len(gathered.frames)
+        size = frames[0].shape[1]
+        rate_hz = WIDEBAND_HZ if size == WIDE_FRAME_SAMPLES else NARROWBAND_HZ
+        files, places, index = [], [], []
+        for at, row in enumerate(gathered.rows.tolist()):
+            if row in gathered.gone:
+                continue
+            tape = self._tapes.get(row)
+            place = (gathered.first - tape.first) * size if tape else 0
+            if tape and tape.file and _takes(tape.file, rate_hz, place + rounds * size):
+                tape.file.rate_hz = rate_hz
+                files.append(tape.file)
+                places.append(place)
+                index.append(at)
+            else:
+                self._put(tape, gathered.first, np.stack([frame[at] for frame in frames]))
+        if files:
+            refused = int(np.count_nonzero(~bulk.write(files, places, index, frames)))
+            if refused:
+                self.dropped_frames += refused * rounds
+                log.error("recordings not written", files=refused)
 
     def _put(self, tape: _Tape | None, first: int, sound: Samples) -> None:
         """[T, S, 2] frames of one leg from round `first` on."""
@@ -313,6 +342,10 @@ class Recorder:
                 log.exception("recording not completed", call_id=tape.call_id)
             tape.file.close()
         self._done(tape.call_id, path)
+
+
+def _takes(file: WavFile, rate_hz: int, samples: int) -> bool:
+    return file.rate_hz in {0, rate_hz} and file.holds(samples)
 
 
 def _converted(tape: _Tape, pcm: Samples) -> Samples:

@@ -41,6 +41,29 @@ class WavFile:
             os.close(self._fd)
             raise
 
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def offset(self, at_samples: int) -> int:
+        """Where in the file the samples of a place are."""
+        return HEADER_BYTES + at_samples * BLOCK_BYTES
+
+    def holds(self, samples: int) -> bool:
+        """Whether so many fit into a file at all."""
+        return samples * BLOCK_BYTES <= LONGEST_BYTES
+
+    def grow(self, end: int) -> bool:
+        """Samples were written up to this offset of the file; True: the header has to be written again."""
+        longer = end - HEADER_BYTES > self._length
+        if longer:
+            self._length = end - HEADER_BYTES
+        return longer
+
+    def header(self) -> bytes:
+        """As it should be now."""
+        return wav_header(self._length, self.rate_hz or NARROWBAND_HZ)
+
     def write(self, at_samples: int, data: bytes | memoryview) -> bool:
         """Samples of both sides from a place on; what was never written reads as silence. False: not all of it fits."""
         at = at_samples * BLOCK_BYTES
