@@ -140,9 +140,6 @@ class Pace:
         gap, number = ring.next_there(at)
         before = ring.number(at, rows.last_good[at])
         silence = (gap > 0) & ((number == before + 1) | (number == rows.calm_ext[at] + 1))
-        if np.count_nonzero(silence):
-            # Its next pause is no failure of the network (`liveness.py`).
-            rows.silent_sender[at[silence & (gap >= PAUSE_FRAMES)]] = True
         enough = np.where(silence, np.maximum(spare // FRAME_NS, 0), rows.waited[at])
         # A loss whose place may still be taken: the delay is below its goal, so that waiting costs nothing.
         may_come = ~silence & (spare < 0) & (rows.waited[at] == 0)
