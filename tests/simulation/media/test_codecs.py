@@ -354,3 +354,61 @@ def test_every_codec_goes_through_srtp(name: str, suite: SrtpSuite):
     for wave in (phone.said(), phone.heard()):
         assert loudest(middle(wave), phone.rate_hz) == pytest.approx(1_000, abs=3)
         assert purity_db(middle(wave), phone.rate_hz, 1_000) > 25
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_happens_to_legs_of_all_codecs_their_streams_are_whole(seed: int):
+    """Losses, damage, changes of codec, holds, key presses, hang-ups: numbers go on by one as long as the SSRC stays."""
+    random, engine = np.random.default_rng(seed), Engine(8, seed=seed)
+    waves = {rate: voice(rate, 0.12) for rate in (8_000, 16_000)}
+
+    def chance(share: float) -> bool:
+        return bool(random.random() < share)
+
+    def some_format() -> MediaFormat:
+        wanted = KINDS[str(random.choice(list(KINDS)))]
+        return msgspec.structs.replace(
+            wanted, ptime_ms=int(random.choice(PTIMES_MS)), comfort_noise_payload_type=13 if chance(0.3) else None,
+            direction=str(random.choice(["sendrecv", "sendrecv", "sendonly", "inactive"])),
+            opus=OpusSettings(use_inband_fec=chance(0.5), use_dtx=chance(0.5)),
+        )  # fmt: skip
+
+    def some_phone(port: int, now_ns: int) -> CodedCaller:
+        room = 1 if chance(0.4) else -1
+        return CodedCaller(engine, some_format(), port=port, echo=room < 0, room=room, now_ns=now_ns)
+
+    phones = [some_phone(PORT + 2 * index, 0) for index in range(8)]
+    streams: dict[tuple[int, bytes], int] = {}
+    for tick in range(200):
+        now_ns = tick * 20_000_000
+        for index, phone in enumerate(phones):
+            count = int(random.choice([0, 1, 1, 2]))
+            for data in phone.packets(waves[phone.rate_hz][: count * phone.rate_hz // 50]):
+                damaged = bytearray(data)
+                damaged[int(random.integers(12, len(data)))] ^= 255 * chance(0.1)
+                hand_over_long(engine, phone.row, bytes(damaged), now_ns, port=phone.port)
+            if chance(0.02):
+                wanted = some_format()
+                engine.update(phone.row, RtpEndpoint(host=HOST, rtp_port=phone.port), wanted)
+                phone.speak(wanted)
+            if chance(0.03):
+                rate = engine.rate_hz(phone.row)
+                engine.queue(phone.row, tick, 0, waves[rate], last=True)
+            if chance(0.02):
+                engine._transmitter.take_over(phone.row)
+            elif chance(0.2):
+                engine._transmitter.hand_back(phone.row)
+            if chance(0.005):
+                engine.close(phone.row, now_ns)
+                phones[index] = some_phone(phone.port, now_ns)
+        for _ in range(engine.phases):
+            engine.tick(now_ns)
+            sent = [
+                (row, engine.packets[row].tobytes()) for row in engine.sending(engine.last_phase).tolist()
+            ]
+            for row, data in sent + [tuple(packet) for packet in engine.loose()]:
+                number, _ = seq_and_time(data)
+                key = (row, data[8:12])
+                assert streams.setdefault(key, number) == number
+                streams[key] = (number + 1) & 0xFFFF
+    assert len(streams) > 12
