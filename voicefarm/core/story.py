@@ -174,7 +174,12 @@ def _latency(_kind: str, data: dict[str, Any]) -> Told:
 
 
 def _dtmf(_kind: str, data: dict[str, Any]) -> Told:
-    return "caller", f"pressed {data.get('digit', '?')}"
+    way = {"inband": " (a tone)", "info": " (told by INFO)"}.get(str(data.get("source")), "")
+    return "caller", f"pressed {data.get('digit', '?')}{way}"
+
+
+def _dtmf_sent(_kind: str, data: dict[str, Any]) -> Told:
+    return "farm", f"pressed {data.get('count', '?')} keys"
 
 
 def _attached(_kind: str, data: dict[str, Any]) -> Told:
@@ -211,6 +216,7 @@ _TELLERS = {
     "agent.heard": _heard,
     "turn.latency": _latency,
     "dtmf": _dtmf,
+    "dtmf.sent": _dtmf_sent,
     "attached": _attached,
     "call.ended": _ended,
     "recording": _recording,
