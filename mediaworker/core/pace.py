@@ -71,6 +71,8 @@ class Pace:
         self._delay = delay
         self._clocks = [TickClock() for _ in range(rows.phases)]
         self._ticks = [0] * rows.phases
+        self._impatient = [False] * rows.phases
+        """Whether `rows.patience` of a phase is not all 0."""
         self.passed: list[tuple[int, int, int]] = []
         """Row, first frame and number of the lost frames that were passed in this tick."""
 
@@ -89,8 +91,13 @@ class Pace:
         unfit = spare.view(np.uint64) >= SPARE_NS
         unfit &= flowing
         if np.count_nonzero(have) == len(have) and not np.count_nonzero(unfit):
+            if self._impatient[phase]:
+                rows.patience[span] = 0
+                self._impatient[phase] = False
             return None
-        return self._decide(span, have, spare)
+        special = self._decide(span, have, spare)
+        self._impatient[phase] = bool(np.count_nonzero(rows.patience[span]))
+        return special
 
     def _decide(self, span: slice, have: Mask, spare: Ints) -> Special | None:
         rows = self._rows
