@@ -15,6 +15,7 @@ RR: Final = 201
 SDES: Final = 202
 BYE: Final = 203
 _VERSION: Final = 0x80
+_PADDING: Final = 0x20
 _NTP_EPOCH_S: Final = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _CNAME: Final = 1
@@ -130,24 +131,34 @@ def compound(
 
 def parse(data: bytes) -> Report | None:
     """Reads a compound packet; None where RFC 3550 appendix A.2 calls it invalid."""
+    if len(data) < 8 or data[1] not in {SR, RR} or data[0] & _PADDING:
+        return None
     report = Report()
     at = 0
     while at < len(data):
-        if len(data) - at < 8:
-            return None
-        first, kind, words = struct.unpack_from("!BBH", data, at)
-        end = at + 4 + 4 * words
-        if first >> 6 != 2 or end > len(data) or (at == 0 and (kind not in {SR, RR} or first & 0x20)):
-            return None
-        body = data[at + 4 : end]
-        if first & 0x20:
-            if not body or not 0 < body[-1] <= len(body):
-                return None
-            body = body[: -body[-1]]
-        if not _read_part(report, kind, first & 31, body):
+        end = _end(data, at)
+        body = _body(data, at, end)
+        if body is None or not _read_part(report, data[at + 1], data[at] & 31, body):
             return None
         at = end
-    return report if at else None
+    return report
+
+
+def _end(data: bytes, at: int) -> int:
+    """Where the packet that begins at `at` ends by its own word; beyond the data where it has none."""
+    if len(data) - at < 8:
+        return len(data) + 1
+    return at + 4 + 4 * int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _body(data: bytes, at: int, end: int) -> bytes | None:
+    """What follows the first word, padding taken off (6.4.1)."""
+    if end > len(data) or data[at] >> 6 != 2:
+        return None
+    body = data[at + 4 : end]
+    if not data[at] & _PADDING:
+        return body
+    return body[: -body[-1]] if body and 0 < body[-1] <= len(body) else None
 
 
 def _read_part(report: Report, kind: int, count: int, body: bytes) -> bool:
