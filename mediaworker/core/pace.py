@@ -27,7 +27,7 @@ HURRY: Final = 2
 ALIVE_FRAMES: Final = 50
 """A sender from whom nothing came for a second is silent; nothing is made up for him any longer."""
 MOST_AT_ONCE: Final = 32
-"""Legs of a tick that give back a frame: after a pause of the host they would all want to."""
+"""Legs of a tick that may give back a frame, those first that have waited longest: after a pause of the host all would."""
 PAUSE_FRAMES: Final = 5
 """A gap in time without one in the numbers that is longer than this is a sender's who says nothing when it is silent."""
 CLOCK_TICKS: Final = 50
@@ -193,8 +193,10 @@ class Pace:
         frames = rows.top[at] - rows.play[at]
         # What is too much has arrived; else the network has grown slower, which `delay` will soon see.
         here = (frames * FRAME_NS > spare - FRAME_NS) & ring.is_complete(at, rows.play[at] + 1)
-        here &= np.cumsum(here) <= MOST_AT_ONCE
         index = np.flatnonzero(here)
+        if index.size > MOST_AT_ONCE:
+            index = index[np.argsort(-rows.patience[at[index]], kind="stable")[:MOST_AT_ONCE]]
+            here[:] = False
         if index.size:
             some = at[index]
             last = np.where(spare[index] >= HURRY_NS, HURRY, PATIENCE)

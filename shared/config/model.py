@@ -139,6 +139,8 @@ class MediaConfig(Section, frozen=True, kw_only=True):
     """Where key presses are looked for in the sound itself: auto, on legs that agreed to no telephone event (echo left out);
     always, on every leg; never. A tone that is found is taken out of the caller's sound."""
     jitter_max_ms: Positive = 200
+    """The most delay above the network's least that the jitter buffer aims at; after a stall there is more until it is given back
+    (docs/jitter-buffer.md)."""
     vad_threshold_dbfs: float = -45.0
     """Frames louder than this, and than the noise floor by 9 dB, are speech."""
     record_dir: str = "var/recordings"

@@ -3,7 +3,7 @@ import pytest
 
 from mediaworker.core.delay import FRAME_NS, DelayTarget
 from mediaworker.core.jitter import JitterRing
-from mediaworker.core.pace import ALIVE_FRAMES, PATIENCE, Pace, Special, TickClock
+from mediaworker.core.pace import ALIVE_FRAMES, MOST_AT_ONCE, PATIENCE, Pace, Special, TickClock
 from mediaworker.core.rows import Rows
 from mediaworker.core.timeline import Act
 
@@ -196,3 +196,23 @@ def test_the_clock_begins_anew_after_a_long_pause():
     clock = TickClock()
     clock.tick(0)
     assert clock.tick(5_000 * MS) == 5_000 * MS
+
+
+def test_of_many_that_have_delay_to_give_back_each_has_its_turn():
+    count = 3 * MOST_AT_ONCE
+    rows = Rows(count, 1)
+    at = np.array([rows.take(0) for _ in range(count)])
+    rows.flowing[:] = True
+    rows.goal_ns[:] = 0
+    ring = JitterRing(rows)
+    for frame in range(12):
+        same = np.full(count, frame)
+        ring.insert(at, same, same, same, np.full((count, 172), QUIET, np.uint8))
+    pace = Pace(rows, ring, DelayTarget(rows, 10 * FRAME_NS))
+    turns = np.zeros(count, np.int64)
+    for _ in range(3):
+        special = pace.step(0, slice(0, count), 30 * MS)
+        assert special is not None
+        assert np.count_nonzero(special.act == Act.MERGE) == MOST_AT_ONCE
+        turns[special.at[special.act == Act.MERGE]] += 1
+    assert turns.tolist() == [1] * count
