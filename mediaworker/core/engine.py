@@ -73,7 +73,7 @@ class Engine:
         self.rows = Rows(capacity, phases)
         self._ring = JitterRing(self.rows)
         self._transmitter = Transmitter(self.rows, random)
-        self.keys = Keys(self.rows, self._transmitter)
+        self.keys = Keys(self.rows, self._transmitter, self.rejected)
         """Key presses, in and out."""
         self._coded = CodedLegs(self.rows, self.rejected)
         latch = source_policy == "latch"

@@ -19,6 +19,7 @@ REASONS: Final[dict[str, str]] = {
     "srtp_format": "SRTP: not a packet that libsrtp can read",
     "payload_type": "none of the payload types that were agreed to",
     "dtmf": "a telephone event that cannot be one",
+    "dtmf_rate": "not a packet: a key press, after 32 others of the leg within a second",
     "sequence": "a jump in the numbers that the next packet has not confirmed yet",
     "payload": "octets that the codec cannot read",
     "overflow": "more packets than a leg may have waiting",

@@ -4,6 +4,7 @@ Wires the parts of this package: telephone events and tones in, digits out, one 
 of it costs nothing. Must not know calls.
 """
 
+from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -27,12 +28,12 @@ MODES: Final[tuple[InbandDtmf, ...]] = ("never", "auto", "always")
 class Keys:
     """`receiver` takes the packets, `sender` makes them; `take` gives each press once."""
 
-    def __init__(self, rows: Rows, transmitter: Transmitter) -> None:
+    def __init__(self, rows: Rows, transmitter: Transmitter, rejected: Counter[str]) -> None:
         self._rows = rows
         self.receiver = DtmfReceiver()
         self.sender = KeySender(rows, transmitter)
         self._detector = ToneDetector(rows.count)
-        self._presses = Presses()
+        self._presses = Presses(rejected)
         self.listened: list[Index] = [np.zeros(0, np.int64) for _ in range(rows.phases)]
         """Rows of each phase whose sound is listened to."""
         self._heard: list[DtmfEvent] = []

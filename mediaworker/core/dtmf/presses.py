@@ -7,6 +7,7 @@ leaks into its sound are pieces of presses that the events tell whole. Tones tha
 are nobody's press for ECHO_NS after their end. Must not know where reports come from.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,8 +19,9 @@ WINDOW_NS: Final = 1_000 * NS_PER_MS
 """An INFO takes its way through proxies and the front; tones go through the jitter buffer."""
 ECHO_NS: Final = 1_000 * NS_PER_MS
 KEPT_NS: Final = 10_000 * NS_PER_MS
-KEPT: Final = 16
-"""Presses of a leg that another source may still repeat: a long press is told by INFO at its beginning, by its event at its end."""
+KEPT: Final = 32
+"""Presses of a leg that another source may still repeat: a long press is told by INFO at its beginning, by its event at its
+end. A leg that tells more within WINDOW_NS is not pressing keys, it floods: the rest is refused."""
 
 
 @dataclass(slots=True)
@@ -32,7 +34,8 @@ class _Told:
 class Presses:
     """What was told of every leg lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, rejected: Counter[str]) -> None:
+        self._rejected = rejected
         self._told: dict[int, list[_Told]] = {}
         self._events: set[int] = set()
         self._ours: dict[int, dict[str, int]] = {}
@@ -62,6 +65,9 @@ class Presses:
             if same and began_ns - told.ended_ns <= WINDOW_NS:
                 told.sources.add(source)
                 return False
+        if len(kept) >= KEPT and now_ns - kept[0].ended_ns < WINDOW_NS:
+            self._rejected["dtmf_rate"] += 1
+            return False
         kept.append(_Told(event.digit, now_ns, {source}))
         return True
 

@@ -1,5 +1,7 @@
 """Key presses through the engine: what is listened to, what is told, what is taken out of the sound."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -155,7 +157,7 @@ def test_the_echo_of_our_own_tones_is_not_the_callers():
 def two_phases() -> tuple[Rows, Keys, list[int]]:
     """A leg in each of two phases."""
     rows = Rows(2, 2)
-    keys = Keys(rows, Transmitter(rows, np.random.default_rng(1)))
+    keys = Keys(rows, Transmitter(rows, np.random.default_rng(1)), Counter())
     taken = [rows.take(phase) for phase in range(2)]
     for row in taken:
         rows.started[row] = rows.receives[row] = rows.sends[row] = True

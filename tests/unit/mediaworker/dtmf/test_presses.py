@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from mediaworker.core.dtmf.presses import ECHO_NS, KEPT, KEPT_NS, WINDOW_NS, Presses
@@ -12,7 +14,8 @@ class Listener:
     """One leg; times in ms."""
 
     def __init__(self) -> None:
-        self.presses = Presses()
+        self.rejected: Counter[str] = Counter()
+        self.presses = Presses(self.rejected)
 
     def told(self, at_ms: int, digit: str, source: DigitSource, duration_ms: int = 100, row: int = 0) -> bool:
         return self.presses.is_new(DtmfEvent(row, digit, duration_ms, source), at_ms * NS_PER_MS)
@@ -92,6 +95,16 @@ def test_our_own_tones_do_not_hide_events():
     listener = Listener()
     listener.presses.send(0, "5", 200 * NS_PER_MS)
     assert listener.told(300, "5", "rfc4733")
+
+
+def test_a_flood_of_presses_is_cut_off_and_over_when_it_is_over():
+    """Thirty-two in a second are a dialler after a stall; more are an attack on whoever is told."""
+    listener = Listener()
+    told = [listener.told(number, "0123456789"[number % 10], "rfc4733", 0) for number in range(500)]
+    assert told.count(True) == KEPT
+    assert listener.rejected == {"dtmf_rate": 500 - KEPT}
+    assert listener.told(499, "5", "rfc4733", 0, row=1), "a neighbour is not concerned"
+    assert listener.told(1_000, "5", "rfc4733", 0)
 
 
 def test_what_is_remembered_is_bounded():
