@@ -1,4 +1,4 @@
-"""`python -m bench.media.codec_cost [--legs 50] [--seconds 4] [--random 1000000]`
+"""`python -m bench.media.codec_cost [--legs 50] [--seconds 3] [--random 1000000 [--only G722,OPUS]]`
 
 What each codec costs, in CPU-ms per call-second: its coders alone (a 20 ms packet encoded and one decoded, of something
 like speech), and a whole echo leg of the engine (datagram in, time line, decoded, composed, encoded, datagram out) in virtual
@@ -128,11 +128,10 @@ def memory_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def random_payloads(count: int) -> None:
+def random_payloads(count: int, names: list[str]) -> None:
     """`count` per decoder: random octets, and real packets with a bit flipped or their end cut off."""
-    for name, wanted in KINDS.items():
-        if codecs.find(wanted) is None:
-            continue
+    for name in names:
+        wanted = KINDS[name]
         random = np.random.default_rng(11)
         encoder, decoder = coders(wanted)
         codec = codecs.find(wanted)
@@ -171,9 +170,12 @@ def main() -> None:
     parser.add_argument("--legs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--random", type=int, default=0)
+    parser.add_argument(
+        "--only", default="G722,OPUS,L16/8000,L16/16000,L16/44100", help="decoders for --random"
+    )
     options = parser.parse_args()
     if options.random:
-        random_payloads(options.random)
+        random_payloads(options.random, options.only.split(","))
     else:
         print("\n".join(table(options.legs, options.seconds)))
 
