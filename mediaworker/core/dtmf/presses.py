@@ -2,7 +2,7 @@
 
 What tells a press first is believed and reported at once. The same key from another source is the same press when it
 began no later than WINDOW_NS after that one ended; each report takes up one of each other source, so "55" told
-twice over is two presses. A leg that ever sent a telephone event is no longer listened to for tones: what
+twice over is two presses. Tones of a leg that ever sent a telephone event no longer count: what
 leaks into its sound are pieces of presses that the events tell whole. Tones that we sent ourselves come back as echo and
 are nobody's press for ECHO_NS after their end. Must not know where reports come from.
 """
