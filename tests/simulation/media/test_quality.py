@@ -115,7 +115,7 @@ def lossy(share: float, delay_ms: float = 20.0) -> Network:
 
 @pytest.mark.parametrize("mux", [False, True], ids=["a port of its own", "one port"])
 def test_a_clean_call_is_scored_full_in_both_directions(mux: bool):
-    one, other = call(30, clean(), clean(), mux=mux)
+    one, other = call(18, clean(), clean(), mux=mux)
     for at in (one, other):
         stats = at.engine.stats(at.row)
         assert stats.rtt_ms == pytest.approx(40, rel=0.05)
@@ -138,7 +138,7 @@ def test_what_one_end_loses_the_other_is_told():
 
 
 def test_a_long_way_costs_conversation_in_both_directions():
-    one, other = call(30, clean(200), clean(200))
+    one, other = call(20, clean(200), clean(200))
     for at in (one, other):
         rows = at.engine.rows
         assert at.engine.stats(at.row).rtt_ms == pytest.approx(400, rel=0.05)
@@ -149,7 +149,7 @@ def test_a_long_way_costs_conversation_in_both_directions():
 def test_losses_in_bursts_are_seen_as_such():
     bursts = Network(lambda number: None if number % 500 in range(100, 110) else 20.0, 20.0)
     even = Network(lambda number: None if number % 50 == 7 else 20.0, 20.0)
-    bursty, steady = call(40, bursts, clean())[1], call(40, even, clean())[1]
+    bursty, steady = call(30, bursts, clean())[1], call(30, even, clean())[1]
     found, plain = (at.engine.stats(at.row) for at in (bursty, steady))
     assert found.lost_in == pytest.approx(plain.lost_in, rel=0.15)
     assert found.burst_losses >= 0.7 * found.lost_frames
