@@ -1,6 +1,5 @@
 """baresip as a caller: says a WAV file, keeps what it hears. A program of others, with codecs and SRTP of its own."""
 
-import contextlib
 import os
 import shutil
 import socket
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from tests.support.processes import free_port, running
+from tests.support.processes import running
 
 MODULES = Path("/usr/lib/baresip/modules")
 
@@ -46,7 +45,7 @@ def write_softphone(folder: Path, said: npt.NDArray[np.int16], line: Line = PCMU
     soundfile.write(folder / "mouth.wav", mouth, line.rate_hz, subtype="PCM_16")
     modules = "".join(f"module {name}.so\n" for name in (line.module, *line.more_modules))
     (folder / "config").write_text(
-        f"sip_listen 127.0.0.1:{_both_free()}\nmodule_path {MODULES}\nmodule stdio.so\n{modules}"
+        f"sip_listen 127.0.0.1:{_sip_port()}\nmodule_path {MODULES}\nmodule stdio.so\n{modules}"
         f"module aufile.so\nmodule aubridge.so\nmodule sndfile.so\nsnd_path {folder}\nmodule uuid.so\n"
         f"module_app account.so\nmodule_app menu.so\n"
         f"audio_player aubridge,ear\naudio_source aufile,{folder}/mouth.wav\naudio_alert nil,nil\n"
@@ -84,10 +83,26 @@ def _rtp_ports() -> str:
     return f"{first}-{first + 198}"
 
 
-def _both_free() -> int:
-    """A port free for UDP and TCP: baresip binds both."""
-    while True:
-        port = free_port()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+def _sip_port() -> int:
+    """A port that is free for all that baresip binds: UDP and TCP, and TLS on the next one. Below the ephemeral ports, of
+    which any connection may be given one between this look and baresip's start.
+    """
+    ports = range(5_200, 7_800, 2)
+    start = os.getpid() * 20 % len(ports)
+    for port in [*ports[start:], *ports[:start]]:
+        if all(_is_free(kind, at) for kind, at in _wanted(port)):
             return port
+    raise AssertionError("no port for baresip")
+
+
+def _wanted(port: int) -> tuple[tuple[socket.SocketKind, int], ...]:
+    return (socket.SOCK_DGRAM, port), (socket.SOCK_STREAM, port), (socket.SOCK_STREAM, port + 1)
+
+
+def _is_free(kind: socket.SocketKind, port: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
