@@ -22,7 +22,7 @@ def gateway(pairs: int = 4, **more: int) -> RtpGateway:
 
 async def loud_frames(leg: RtpLeg, count: int) -> np.ndarray:
     heard: list[np.ndarray] = []
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         async for frame in leg.frames():
             if np.abs(frame.pcm.astype(int)).max() > 1_000:
                 heard.append(frame.pcm)
@@ -119,7 +119,7 @@ async def test_what_is_sent_in_any_pieces_comes_out_whole() -> None:
         for start in range(0, 4_000, 77):
             await other.send(np.arange(start + 1, min(start + 77, 4_000) + 1).astype(np.int16))
         heard: list[int] = []
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             async for frame in one.frames():
                 heard += [value for value in frame.pcm.tolist() if value]
                 if len(heard) >= 4_000:
