@@ -489,5 +489,5 @@ def _figures(stats: LegStats) -> dict[str, Any]:
         "jitter_in_ms": float(np.round(stats.jitter_in_ms, 3)), "jitter_out_ms": float(np.round(stats.jitter_out_ms, 3)),
         "rtt_ms": float(np.round(stats.rtt_ms, 3)), "mos_in": round(stats.mos_in, 2), "mos_out": round(stats.mos_out, 2),
         "mos_worst": round(stats.mos_worst, 2), "lost_frames": stats.lost_frames, "bursts": stats.bursts,
-        "burst_losses": stats.burst_losses, "one_way": stats.one_way,
+        "burst_losses": stats.burst_losses, "one_way": stats.one_way, "jitter_mean_ms": round(stats.jitter_mean_ms, 3),
     }  # fmt: skip

@@ -23,7 +23,7 @@ that a reader of any age can show an event it does not know.
 | attached | media | role, worker, epoch |
 | quality | media | direction (in: what we hear), state (low or recovered), mos, loss, jitter_ms, delay_ms of the last 5 s |
 | one_way | media | direction (in: we hear nothing; out: the caller gets nothing), state (begun or ended), cause |
-| call.ended | media | reason, duration_ms, rtp (packets, lost, jitter_ms both ways, mos_in, mos_out, mos_worst, bursts, one_way) |
+| call.ended | media | reason, duration_ms, rtp (packets, lost, jitter both ways and its mean, rtt, mos_in, mos_out, mos_worst, losses in bursts, one_way) |
 | recording | jobs | path, format, seconds |
 """
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support import capture as tshark
 from tests.support import prometheus as prometheus_support
 from tests.support.capture import capture, rtp_streams
+from tests.support.events import call_events
 from tests.support.farm import Farm, farm
 from tests.support.phone import SILENCE, Phone, phones, tone
 from tests.support.prometheus import load_dashboard, prometheus
@@ -45,7 +46,11 @@ def pages(running_farm: Farm) -> list[str]:
 
 @pytest.mark.timeout(180)
 async def test_jitter_agrees_with_tshark_and_series_end_with_the_call(tmp_path: Path) -> None:
-    with farm(tmp_path) as running_farm, prometheus(tmp_path, farm=pages(running_farm)) as prom:
+    config = {"ops": {"events_linger_s": 60}}
+    with (
+        farm(tmp_path, config=config) as running_farm,
+        prometheus(tmp_path, farm=pages(running_farm)) as prom,
+    ):
         first, last = running_farm.rtp_range
         phone = JitteryPhone(("127.0.0.1", running_farm.sip_ports[0]))
         await phone.open()
@@ -63,10 +68,15 @@ async def test_jitter_agrees_with_tshark_and_series_end_with_the_call(tmp_path: 
         await eventually(lambda: prom.query(series) == [], 15)
         print(f"series gone {time.monotonic() - ended:.1f} s after hangup")
         phone.close()
+        with running_farm.redis() as client:
+            (end,) = call_events(client, call_id, "call.ended")
     theirs = next(s for s in rtp_streams(trace) if first <= s.target_port <= last)
     assert ours is not None
-    print(f"jitter: ours {ours * 1_000:.2f} ms, tshark {theirs.mean_jitter:.2f} ms")
-    assert ours * 1_000 == pytest.approx(theirs.mean_jitter, rel=0.10)
+    mean = end.data["rtp"]["jitter_mean_ms"]
+    print(f"jitter: ours {mean:.2f} ms, scraped {ours * 1_000:.2f} ms, tshark {theirs.mean_jitter:.2f} ms")
+    assert mean == pytest.approx(theirs.mean_jitter, rel=0.05)
+    # A figure scraped once a second over another stretch of the call: of the same size, on a busy machine no more.
+    assert ours * 1_000 == pytest.approx(theirs.mean_jitter, rel=0.5)
 
 
 async def keep_calling(sip: str, number: int) -> None:
