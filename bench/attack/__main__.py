@@ -47,9 +47,13 @@ def cost_table(found: Sequence[Cost]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     return lines + [
-        f"| {one.name} | {one.cpu_share:.1%} of a core | {one.jitter_p99_ms:.2f} ms | {one.returned:.3f} | {one.victim} | {one.refused} |"
+        f"| {one.name} | {one.cpu_share:.1%} of a core | {_ms(one.jitter_p99_ms)} | {one.returned:.3f} | {one.victim} | {one.refused} |"
         for one in found
     ]
+
+
+def _ms(jitter: float) -> str:
+    return f"{jitter:.2f} ms" if jitter >= 0 else "not to be told: the generator was late throughout"
 
 
 def page(lines: list[str], cost_lines: list[str], words: Sequence[str], what: argparse.Namespace) -> str:

@@ -58,8 +58,11 @@ async def _listen(outcome: Outcome, victim: Victim, seconds: float) -> None:
 
 async def _look(ground: Ground, outcome: Outcome, victim: Victim, name: str = "") -> None:
     """After the call: every place where the attackers' tone could be."""
+    audio = [
+        packet.pcm for packet in victim.peer.heard if packet.payload_type == 0
+    ]  # RTCP may come on the same port
     places = {
-        "heard": victim.peer.pcm(),
+        "heard": np.concatenate([*audio, np.zeros(0, np.int16)]),
         "recorded": await ground.recording(victim),
         "utterances": ground.utterances(victim),
     }
@@ -300,6 +303,6 @@ async def run(ground: Ground, scenario: Scenario, seconds: float) -> Outcome:
     """One scenario, with what the worker refused meanwhile."""
     before = ground.refused()
     outcome = await scenario(ground, seconds)
-    await asyncio.sleep(1.2)  # the page is a second old
+    await asyncio.sleep(2.2)  # the page is up to two seconds old
     outcome.refused = dict(ground.refused() - before)
     return outcome

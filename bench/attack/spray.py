@@ -1,4 +1,4 @@
-"""`python -m bench.attack.spray PORT RATE SECONDS`: RTP of ever new SSRCs from 127.0.0.2, RATE datagrams a second.
+"""`python -m bench.attack.spray PORT RATE SECONDS`: RTP of ever new SSRCs from 127.0.0.3, RATE datagrams a second.
 
 A process of its own, so that its cost is not the victim's. Says READY when it begins, and at its end how many it sent.
 """
@@ -19,7 +19,7 @@ def spray(port: int, rate: float, seconds: float) -> int:
     each = max(1, round(rate * BURST_S))
     sent = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
-        own.bind(("127.0.0.2", 0))
+        own.bind(("127.0.0.3", 0))
         print("READY", flush=True)
         began = time.monotonic()
         while (due := began + sent / rate) < began + seconds:

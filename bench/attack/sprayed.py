@@ -27,7 +27,7 @@ def main() -> None:
     first = -1
     for number in numbers:
         setup = LegSetup(
-            rtp_port=base + 2 * number, remote=RtpEndpoint(host="127.0.0.1", rtp_port=source + 2 * number),
+            rtp_port=base + 2 * number, remote=RtpEndpoint(host="127.0.0.2", rtp_port=source + 2 * number),
             format=MediaFormat(codec="PCMU", payload_type=0), echo=True,
             media_cidrs=("198.51.100.0/24",) if number < 0 else (),
         )  # fmt: skip
