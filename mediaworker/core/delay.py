@@ -124,7 +124,9 @@ class DelayTarget:
         wanted = total * np.float32(IN_TIME)
         step = np.argmax(reached >= wanted[:, None], axis=1)
         inside, behind = counts[np.arange(len(at)), step], (reached - counts)[np.arange(len(at)), step]
-        target = ((step + (wanted - behind) / np.maximum(inside, np.float32(1e-6))) * STEP_NS).astype(np.int64)
+        target = ((step + (wanted - behind) / np.maximum(inside, np.float32(1e-6))) * STEP_NS).astype(
+            np.int64
+        )
         target = np.where(total < KNOWN / 2, np.maximum(target, FRAME_NS), target)
         rows.target_ns[at] = np.minimum(target, self._max_ns)
         rows.goal_ns[at] = rows.least_ns[at] + rows.target_ns[at]

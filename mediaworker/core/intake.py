@@ -127,7 +127,7 @@ class Intake:
         fresh = ~rows.flowing[at] if renumbered is None else renumbered | ~rows.flowing[at]
         slack = frame - rows.play[at]
         if np.maximum.reduce(slack) >= AHEAD or np.minimum.reduce(slack) < -BEHIND:
-            fresh |= self._beyond(at, frame, ext >= rows.ext_max[at])
+            fresh |= self._beyond(at, frame, ext, ext >= rows.ext_max[at])
         if np.count_nonzero(fresh):
             self._begin(at[fresh], ext[fresh])
             frame = np.where(fresh, rows.play[at] + START_FRAMES, frame)
@@ -156,7 +156,7 @@ class Intake:
         rows.calm_ext[at] = ext - 1
         rows.flowing[at] = True
 
-    def _beyond(self, at: Index, frame: Ints, newest: Mask) -> Mask:
+    def _beyond(self, at: Index, frame: Ints, ext: Ints, newest: Mask) -> Mask:
         """Rows whose packet is far from playout. What was waited makes room, then what is left out; which need a new time line."""
         rows = self._rows
         drained = rows.top[at] < rows.play[at]
@@ -164,6 +164,8 @@ class Intake:
         waited = np.where(drained & newest & (gap > 0), np.minimum(gap, rows.waited[at]), 0)
         rows.play[at] += waited
         rows.waited[at] -= waited
+        known = np.maximum(rows.calm_ext[at], self._ring.number(at, rows.top[at]))
+        rows.silent_sender[at] |= (waited > 0) & (ext == known + 1)
         rows.held[at] = np.maximum(rows.held[at] - waited, 0)
         gap -= waited
         burst = ~drained & newest & (gap >= AHEAD) & (gap < 2 * AHEAD)

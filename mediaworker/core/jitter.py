@@ -15,12 +15,12 @@ from mediaworker.core.rows import NO_FRAME, Index, Ints, Mask, Rows
 from mediaworker.core.rtp import FRAME_BYTES, HEADER_BYTES
 from shared.units import FRAME_SAMPLES
 
-SLOTS: Final = 64
-"""Frames of the ring: 1.28 s."""
+SLOTS: Final = 128
+"""Frames of the ring: 2.56 s."""
 PAST_FRAMES: Final = 40
 """Frames behind playout that are still there, but after a burst of more than SLOTS - PAST_FRAMES."""
-AHEAD: Final = 48
-"""Frames ahead of playout that fit: 960 ms, so that a burst after a stall of the sender's or the network's is heard whole."""
+AHEAD: Final = 96
+"""Frames ahead of playout that fit: 1.92 s, so that a burst after a stall of the sender's or the network's is heard whole."""
 BLOCK: Final = 80
 """Packets whose places and lengths are multiples of 10 ms are stored as arrays, like those of 20 ms."""
 

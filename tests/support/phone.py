@@ -38,6 +38,8 @@ def mulaw_tables() -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
 
 
 DECODE, ENCODE = mulaw_tables()
+LONGEST_BURST_S = 1.0
+"""A telephone whose host stood still for longer says the rest later: no caller says seconds at once."""
 SILENCE = bytes([0xFF]) * FRAME
 
 
@@ -325,7 +327,9 @@ class Phone:
         for n in itertools.count():
             due = start + n * 0.02
             await asyncio.sleep(due - time.monotonic())
-            self.late_s = max(self.late_s, time.monotonic() - due)
+            late_s = time.monotonic() - due
+            self.late_s = max(self.late_s, late_s)
+            start += max(0.0, late_s - LONGEST_BURST_S)
             payload = self._queue.pop(0) if self._queue else SILENCE
             self.send_rtp(payload)
             if payload is not SILENCE:

@@ -120,7 +120,7 @@ def test_a_piece_goes_where_it_belongs_and_the_rest_is_silence():
 
 def test_a_piece_longer_than_the_ring_is_cut():
     line = Line()
-    line.ring.insert_piece(0, 0, 1, 0, np.full(160 * 60, 9, np.uint8))
+    line.ring.insert_piece(0, 0, 1, 0, np.full(160 * (AHEAD + 9), 9, np.uint8))
     assert line.rows.top[0] == AHEAD - 1
 
 
