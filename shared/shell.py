@@ -339,4 +339,8 @@ class Shell:
 def describe(message: Message) -> dict[str, Any]:
     """A message as plain data, for logs; audio and keys left out."""
     fields: dict[str, Any] = msgspec.to_builtins(message, builtin_types=(bytes,))
-    return {key: value for key, value in fields.items() if not isinstance(value, bytes) and key not in {"frames", "srtp"}}
+    return {
+        key: value
+        for key, value in fields.items()
+        if not isinstance(value, bytes) and key not in {"frames", "srtp"}
+    }
