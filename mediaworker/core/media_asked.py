@@ -17,14 +17,16 @@ from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, WIDEBAND_HZ
 PCM_MAX_S: Final = 20
 LONGEST_MS: Final = 24 * 3_600_000
 STEPS_MAX: Final = 64
+SHORTEST_STEP_MS: Final = 10
 FREQUENCIES_MAX: Final = 8
 LOOPS_MAX: Final = 1_000_000
 
 
-def file_path(asked: MediaSource) -> str:
+def file_path(asked: MediaSource, loops: int = 1) -> str:
     """The path of a file below the directory of media files, "" where no file is meant. Raises Refused."""
     if asked.kind != "file":
         return ""
+    _check_loops(loops)
     path = PurePosixPath(asked.path)
     if not asked.path or path.is_absolute() or ".." in path.parts or "\0" in asked.path or "\\" in asked.path:
         raise Refused("bad_request", f"no file {asked.path!r}")
@@ -33,8 +35,7 @@ def file_path(asked: MediaSource) -> str:
 
 def source_of(asked: MediaSource, loops: int, rate_hz: int) -> Source:
     """What is not in a file. Raises Refused("bad_request")."""
-    if not 0 <= loops <= LOOPS_MAX:
-        raise Refused("bad_request", f"loops {loops}")
+    _check_loops(loops)
     if asked.kind == "silence":
         _check(1 <= asked.ms <= LONGEST_MS, f"silence of {asked.ms} ms")
         return Silence(asked.ms * rate_hz // 1_000 * loops) if loops else Pcm(np.zeros(rate_hz, np.int16), 0)
@@ -42,6 +43,10 @@ def source_of(asked: MediaSource, loops: int, rate_hz: int) -> Source:
         _check_steps(asked.steps, rate_hz)
         return Tone(asked.steps, loops, rate_hz)
     return _pcm(asked, loops, rate_hz)
+
+
+def _check_loops(loops: int) -> None:
+    _check(0 <= loops <= LOOPS_MAX, f"loops {loops}")
 
 
 def _pcm(asked: MediaSource, loops: int, rate_hz: int) -> Source:
@@ -56,7 +61,7 @@ def _pcm(asked: MediaSource, loops: int, rate_hz: int) -> Source:
 def _check_steps(steps: list[ToneStep], rate_hz: int) -> None:
     _check(0 < len(steps) <= STEPS_MAX, f"a cadence of {len(steps)} steps")
     for step in steps:
-        _check(1 <= step.ms <= LONGEST_MS, f"a tone of {step.ms} ms")
+        _check(SHORTEST_STEP_MS <= step.ms <= LONGEST_MS, f"a tone of {step.ms} ms")
         _check(len(step.frequencies_hz) <= FREQUENCIES_MAX, "too many frequencies at once")
         _check(all(0 < hz < rate_hz / 2 for hz in step.frequencies_hz), f"frequencies {step.frequencies_hz}")
         _check(-80 <= step.level_dbm0 <= 3.14, f"a level of {step.level_dbm0} dBm0")

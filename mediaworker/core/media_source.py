@@ -38,23 +38,23 @@ class Pcm:
     def __init__(self, pcm: Samples, loops: int = 1) -> None:
         self._pcm = pcm
         self._at = 0
-        self._left = (loops or -1) if len(pcm) else 0
+        self._total = len(pcm) * loops if loops or not len(pcm) else -1
 
     @property
     def ended(self) -> bool:
-        return self._left == 0
+        return self._at == self._total
 
     def read(self, count: int) -> Samples:
-        parts = []
-        while count and self._left:
-            part = self._pcm[self._at : self._at + count]
-            parts.append(part)
-            count -= len(part)
-            self._at += len(part)
-            if self._at == len(self._pcm):
-                self._at = 0
-                self._left -= 1
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else NOTHING
+        if self._total >= 0:
+            count = min(count, self._total - self._at)
+        if not count:
+            return NOTHING
+        start = self._at % len(self._pcm)
+        self._at += count
+        if start + count <= len(self._pcm):
+            return self._pcm[start : start + count]
+        # However short the sound is, its rounds cost no more than one.
+        return np.take(self._pcm, np.arange(start, start + count), mode="wrap")
 
 
 class Silence:

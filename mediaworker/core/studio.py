@@ -158,7 +158,7 @@ class Studio:
         line, frame = self._place(message)
         gain = _ratio(message.gain_db, *GAIN_DB)
         depth = _ratio(-message.duck_db, -DUCK_DB[1], DUCK_DB[0])
-        path, rate_hz = file_path(message.source), frame * 1_000 // TICK_MS
+        path, rate_hz = file_path(message.source, message.loops), frame * 1_000 // TICK_MS
         stream = Stream() if path else None
         source: Source = stream or source_of(message.source, message.loops, rate_hz)
         if gain != 1:

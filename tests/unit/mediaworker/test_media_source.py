@@ -30,7 +30,7 @@ def amplitude(dbm0: float) -> float:
 
 def test_pcm_is_looped_without_a_seam():
     assert drain(Pcm(np.arange(100).astype(np.int16), 5)).tolist() == list(range(100)) * 5
-    assert len(Pcm(np.ones(3, np.int16), 0).read(1_000)) == 1_000
+    assert Pcm(np.arange(3).astype(np.int16), 0).read(10).tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("loops", [0, 1, 3])

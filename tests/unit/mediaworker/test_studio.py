@@ -293,6 +293,8 @@ def test_a_path_that_leads_elsewhere_is_refused_at_once(path: str):
         {"source": MediaSource(kind="tone", steps=[ToneStep(ms=10, level_dbm0=4.0)])},
         {"source": MediaSource(kind="tone", steps=[ToneStep(ms=10)] * 65)},
         {"loops": -1},
+        {"loops": -1, "source": MediaSource(kind="file", path="a.wav")},
+        {"source": MediaSource(kind="tone", steps=[ToneStep(ms=9)])},
         {"loops": 2_000_000},
         {"gain_db": 21.0},
         {"gain_db": float("nan")},
