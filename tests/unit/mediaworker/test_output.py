@@ -76,3 +76,38 @@ def test_legs_not_started_are_in_no_room_and_not_recorded():
     bed.changed()
     assert bed.compose()[:2] == [200, 100]
     assert bed.output.record_rows(0).tolist() == [0, 1]
+
+
+def test_wide_legs_are_recorded_apart_and_hear_at_their_rate():
+    bed = Bed(3, echo=(0, 1, 2))
+    bed.rows.record[:] = bed.rows.wide[1] = True
+    bed.rows.caller_wide[1] = 900
+    bed.changed()
+    for _ in range(3):
+        bed.compose()
+    assert bed.output.record_rows(0).tolist() == [0, 2]
+    assert bed.output.record_wide(0).tolist() == [1]
+    assert bed.rows.sent_wide[1].tolist() == [900] * 320
+    assert abs(int(bed.rows.sent_pcm[1, -1]) - 900) <= 2, "the same at 8 kHz"
+    assert not bed.rows.sent_wide[[0, 2]].any()
+
+
+def test_a_held_leg_is_sent_and_recorded_as_silence_and_still_heard_in_its_room():
+    bed = Bed(3, rooms={0: 1, 1: 1, 2: 1})
+    bed.compose()
+    bed.rows.sends[0] = False
+    bed.changed()
+    assert bed.compose() == [0, 400, 300]
+
+
+def test_a_wide_leg_that_hears_nothing_is_sent_silence():
+    bed = Bed(1)
+    bed.rows.wide[0] = True
+    bed.output.set_rate(0)
+    bed.changed()
+    bed.playout.queue(0, 1, 0, np.full(320, 700, np.int16), last=True)
+    bed.compose()
+    assert bed.rows.sent_wide[0].tolist() == [700] * 320
+    bed.compose()
+    assert not bed.rows.sent_wide[0].any()
+    assert not bed.rows.sent_pcm[0].any()
