@@ -30,7 +30,7 @@ from mediaworker.io.bus_side import BusSide
 from mediaworker.io.exporter_link import ExporterLink
 from mediaworker.io.figures import Figures, TickFigures
 from mediaworker.io.media_files import MediaFiles
-from mediaworker.io.priority import TickPriority
+from mediaworker.io.priority import TickPriority, beside_tick
 from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
@@ -96,7 +96,9 @@ class MediaWorker:
         self._effects = EffectRing(EFFECTS_BOUND, self._wake)
         self._bus = BusSide(self._shell, self._ports, self._commands, self._figures.observe, grace)
         self._latest: deque[TickFigures] = deque(maxlen=1)
-        self._recorder = Recorder(media.record_dir, self._recorded)
+        self._recorder = Recorder(
+            media.record_dir, self._recorded, prefer=beside_tick if media.priority else None
+        )
         limits = Limits(
             media_id=self._shell.worker_id,
             max_call_ns=config.sip.max_call_s * NS_PER_S,
@@ -200,6 +202,8 @@ class MediaWorker:
     # --- bus thread
 
     def _run_bus(self) -> None:
+        if self._config.media.priority:
+            beside_tick()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 

@@ -110,7 +110,10 @@ class Recorder:
         done: Callable[[str, str], None],
         queue_frames: int = QUEUE_FRAMES,
         queue_items: int = QUEUE_ITEMS,
+        prefer: Callable[[], None] | None = None,
     ) -> None:
+        self._prefer = prefer
+        """Called by the writer thread when it begins."""
         self._bound = queue_frames
         self._items_bound = queue_items
         self._directory = directory
@@ -216,6 +219,8 @@ class Recorder:
     # --- writer thread
 
     def _run(self) -> None:
+        if self._prefer:
+            self._prefer()
         while not self._closing or self._queue:
             self._rouse.wait(_WAKE_S)
             self._rouse.clear()

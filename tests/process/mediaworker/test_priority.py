@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mediaworker.io.priority import NICE, STEP_BACK_S, TickPriority
+from mediaworker.io.priority import BESIDE, NICE, REALTIME, STEP_BACK_S, TickPriority, beside_tick
 
 pytestmark = [
     pytest.mark.process,
@@ -75,5 +75,17 @@ def test_rounds_given_up_before_anything_was_asked_for_change_nothing() -> None:
         priority = TickPriority()
         priority.each_second(7)
         assert (priority.kind, scheduler()) == ("none", os.SCHED_OTHER)
+
+    in_a_thread(do)
+
+
+def test_threads_that_share_the_interpreter_are_real_time_below_the_tick() -> None:
+    def do() -> None:
+        beside_tick()
+        wanted = os.SCHED_FIFO if TickPriority().ask() == "realtime" else os.SCHED_OTHER
+        beside_tick()
+        assert scheduler() == wanted
+        if wanted == os.SCHED_FIFO:
+            assert os.sched_getparam(threading.get_native_id()).sched_priority == BESIDE < REALTIME
 
     in_a_thread(do)
