@@ -117,7 +117,7 @@ def accept(answer: Description, ours: Agreement, terms: Terms) -> Agreement:
     def keys_of(stream: Stream) -> CryptoPair:
         if stream.proto != ours.proto:
             raise NotAcceptable(W_TRANSPORT, f"{ours.proto} was offered")
-        return _accepted_keys(stream, offered, ours)
+        return _accepted_keys(stream, offered, must=ours.proto in _SECURE or terms.srtp == "required")
 
     return _settle(answer, terms, keys_of)
 
@@ -228,8 +228,10 @@ def _answered_keys(stream: Stream, terms: Terms, fresh: Fresh, before: Agreement
     return line.tag, SrtpKeys(suite=line.suite, local=local, remote=line.key)
 
 
-def _accepted_keys(stream: Stream, offered: tuple[CryptoLine, ...], ours: Agreement) -> CryptoPair:
-    """The keys for the stream of an answer: the peer names the line of ours that it took (RFC 4568 section 5.1.3)."""
+def _accepted_keys(stream: Stream, offered: tuple[CryptoLine, ...], *, must: bool) -> CryptoPair:
+    """The keys for the stream of an answer: the peer names the line of ours that it took (RFC 4568 section 5.1.3). Those of
+    an offer in RTP/AVP may be left aside, unless there `must` be keys.
+    """
     if not offered:
         return 0, None
     for text in stream.crypto:
@@ -240,7 +242,7 @@ def _accepted_keys(stream: Stream, offered: tuple[CryptoLine, ...], ours: Agreem
         for mine in offered:
             if (mine.tag, mine.suite) == (line.tag, line.suite):
                 return mine.tag, SrtpKeys(suite=mine.suite, local=mine.key, remote=line.key)
-    if ours.proto in _SECURE:
+    if must:
         raise NotAcceptable(W_TRANSPORT, "SRTP needs SDES keys: none of the offered lines was taken")
     return 0, None
 
@@ -264,7 +266,7 @@ def _ours(agreement: Agreement, port: int) -> MediaDescription:
     if keys:
         attributes["crypto"] = keys
     attributes["ptime"] = [str(chosen.ptime_ms)]
-    if chosen.rtcp_mux and not offered:
+    if chosen.rtcp_mux:
         attributes["rtcp-mux"] = []
     attributes["sendrecv" if offered else chosen.direction] = []
     numbers = [str(line.payload_type) for line in lines]

@@ -17,6 +17,8 @@ from shared.contracts import Direction
 _RTPMAP = re.compile(r"a=rtpmap:\d{1,3} [A-Za-z0-9._+-]+/\d{1,6}(/\d{1,3})?\s*", re.ASCII)
 _FMTP = re.compile(r"a=fmtp:\d{1,3} [^\r\n]{1,512}", re.ASCII)
 _MEDIA = re.compile(r"m=([A-Za-z0-9]+) (\d{1,5})(/\d{1,5})? ([A-Za-z0-9/]+)((?: [^\s]+)+)\s*", re.ASCII)
+_SPACED = ("m=", "a=rtpmap:", "a=fmtp:")
+_SPACES = re.compile(r"[ \t]+")
 _KEPT = "vosmca"
 _LINES_MAX = 256
 _MEDIA_MAX = 16
@@ -76,10 +78,10 @@ class Description:
 
 def read(text: str) -> Description:
     """The description in a body. Raises BadSdp."""
-    lines = [line.rstrip("\r") for line in text.strip("\r\n").split("\n")]
+    lines = [_spaced(line.rstrip("\r")) for line in text.strip("\r\n").split("\n")]
     if lines[0].strip() != "v=0" or len(lines) > _LINES_MAX:
         raise BadSdp("does not begin with v=0" if len(lines) <= _LINES_MAX else "too many lines")
-    several = [bool(match[3]) for match in map(_MEDIA.fullmatch, lines) if match]
+    several = [match[3] not in {None, "/1"} for match in map(_MEDIA.fullmatch, lines) if match]
     kept = [_plain(line) for line in lines if _is_kept(line)]
     try:
         parsed = parse_sdp("\r\n".join(kept))
@@ -90,6 +92,13 @@ def read(text: str) -> Description:
     return Description(
         streams=tuple(_stream(parsed, media, many) for media, many in zip(parsed.media, several, strict=True))
     )
+
+
+def _spaced(line: str) -> str:
+    """Two spaces, or one after `a=rtpmap:`, are nowhere allowed and widely sent; read as they are they would cost a codec."""
+    if not line.startswith(_SPACED):
+        return line
+    return _SPACES.sub(" ", line).replace(": ", ":", 1)
 
 
 def _is_kept(line: str) -> bool:

@@ -218,6 +218,15 @@ def test_answer_that_does_not_take_our_keys_is_no_answer(text):
     assert caught.value.warning == 302
 
 
+def test_answer_may_not_leave_aside_the_keys_that_the_route_requires():
+    terms = Terms(srtp="required")
+    before = agree(OFFER + f"a=crypto:4 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n", terms)
+    assert before.proto == "RTP/AVP"
+    with pytest.raises(NotAcceptable) as caught:
+        accept(read(OFFER), our_offer(terms, CountingMint().secret, before), terms)
+    assert caught.value.warning == 302
+
+
 def test_encrypted_call_offers_its_own_key_again():
     text = OFFER.replace("RTP/AVP", "RTP/SAVP") + f"a=crypto:4 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n"
     before = agree(text, WIDE)
@@ -323,6 +332,15 @@ def test_rtcp_mux_is_answered_where_it_is_taken():
     assert "a=rtcp-mux" in answer(text, Terms(rtcp_mux=True))
     assert "a=rtcp-mux" not in answer(text)
     assert "a=rtcp-mux" not in answer(OFFER, Terms(rtcp_mux=True))
+
+
+def test_what_shares_a_port_is_offered_to_go_on_so():
+    """Only an offer can ask for it (RFC 5761 section 5.1.1): without the line an answer would have to take it back."""
+    terms = Terms(rtcp_mux=True)
+    shared, apart = agree(OFFER + "a=rtcp-mux\r\n", terms), agree(OFFER, terms)
+    assert "a=rtcp-mux" in written(our_offer(terms, CountingMint().secret, shared))
+    assert "a=rtcp-mux" not in written(our_offer(terms, CountingMint().secret, apart))
+    assert "a=rtcp-mux" not in written(our_offer(terms, CountingMint().secret))
 
 
 def test_ipv6_of_ours_is_written_as_such():

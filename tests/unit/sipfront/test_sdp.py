@@ -19,6 +19,7 @@ pytestmark = pytest.mark.unit
         OFFER.replace("t=0 0", "t=now"),
         OFFER + "y=strange\r\n",
         "\r\n" + OFFER,
+        OFFER.replace("m=audio 6000 RTP", "m=audio  6000/1 RTP"),
     ],
 )
 def test_harmless_oddities_are_read(text):
@@ -46,6 +47,22 @@ def test_parts_of_a_stream():
     assert names == [(8, "PCMA", 8000, 1), (0, "PCMU", 8000, 1), (96, "TELEPHONE-EVENT", 8000, 1)]
     assert (stream.max_ptime_ms, stream.several_ports, stream.direction) == (40, False, "sendrecv")
     assert read(OFFER + "a=maxptime:x\r\n").streams[0].max_ptime_ms == 0
+    assert read(offer(m="audio 6000/2 RTP/AVP 0")).streams[0].several_ports
+    assert not read(offer(m="audio 6000/1 RTP/AVP 0")).streams[0].several_ports
+
+
+@pytest.mark.parametrize(
+    ("strict", "sent"),
+    [
+        ("m=audio 6000 RTP/AVP 8", "m=audio 6000  RTP/AVP\t8"),
+        ("a=rtpmap:96 tele", "a=rtpmap: 96 tele"),
+        ("a=rtpmap:96 tele", "a=rtpmap:96  tele"),
+        ("a=fmtp:96 0", "a=fmtp: 96  0"),
+    ],
+)
+def test_more_spaces_than_allowed_cost_no_codec(strict, sent):
+    assert strict in OFFER
+    assert read(OFFER.replace(strict, sent)) == read(OFFER)
 
 
 @pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
