@@ -86,7 +86,9 @@ class Engine:
         self._loose = LooseLegs(self.rows, self._transmitter, opus_complexity)
         self._formats = Formats(self.rows, self._transmitter, self._loose, self._coded)
         self._output = Output(self.rows, self._playout, self._transmitter, self.keys.sender)
-        self._reports = Reports(self.rows, self.rejected, random, srtp=self._receiver.srtp, extended=rtcp_xr)
+        self._reports = Reports(
+            self.rows, self.rejected, random, srtp=self._receiver.srtp, extended=rtcp_xr, buffer_limit_ms=jitter_max_ms
+        )  # fmt: skip
         self._room_phase: Counter[tuple[int, int]] = Counter()
         self._watch = Watch(
             self.rows, timeout_s=rtp_timeout_s, never_s=rtp_never_s, one_way_s=one_way_s,

@@ -145,8 +145,10 @@ def parse(data: bytes) -> Report | None:
 
 
 def _end(data: bytes, at: int) -> int:
-    """Where the packet that begins at `at` ends by its own word; beyond the data where it has none."""
-    if len(data) - at < 8:
+    """Where the packet that begins at `at` ends by its own word, which may be all of it (SDES or BYE of nobody, 6.5 and
+    6.6: "valid but useless"); beyond the data where it has none.
+    """
+    if len(data) - at < 4:
         return len(data) + 1
     return at + 4 + 4 * int.from_bytes(data[at + 2 : at + 4], "big")
 

@@ -28,7 +28,7 @@ def voip_metrics(rows: Rows, row: int, ssrc: int, *, limit_ms: int = 0) -> xr.Vo
     return xr.VoipMetrics(
         ssrc=ssrc, loss_rate=xr.in_256ths((expected - unique) / expected), discard_rate=xr.in_256ths(late / expected),
         burst_density=xr.in_256ths(bursts.burst_density), gap_density=xr.in_256ths(bursts.gap_density),
-        burst_ms=xr.in_ms(bursts.burst_ms), gap_ms=xr.in_ms(bursts.gap_ms or (unique - late) * TICK_MS),
+        burst_ms=xr.in_ms(bursts.burst_ms), gap_ms=xr.in_ms(bursts.gap_ms or _frames(rows, row, unique - late) * TICK_MS),
         round_trip_ms=xr.in_ms(max(0.0, float(rows.rtt_ms[row]))), end_delay_ms=xr.in_ms(held + TICK_MS),
         gmin=losses.GMIN, r_factor=xr.UNKNOWN if r < 0 else emodel.rating_of_100(r, wide=bool(rows.wide[row])),
         mos_lq=xr.in_tenths(float(rows.mos_lq_in[row])), mos_cq=xr.in_tenths(float(rows.mos_in[row])),
@@ -50,5 +50,9 @@ _NONE = _Bursts(0.0, 0.0, 0.0, 0.0)
 
 
 def _bursts(rows: Rows, row: int, packets: int) -> _Bursts:
-    heard = np.array([max(0, int(packets * max(float(rows.packet_frames[row]), 1.0)))])
+    heard = np.array([_frames(rows, row, packets)])
     return _Bursts(*(float(column[0]) for column in losses.bursts(rows, np.array([row]), heard)))
+
+
+def _frames(rows: Rows, row: int, packets: int) -> int:
+    return max(0, int(packets * max(float(rows.packet_frames[row]), 1.0)))

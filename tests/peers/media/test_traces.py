@@ -272,6 +272,7 @@ def test_our_reports_are_whole_in_tsharks_eyes(tmp_path: Path):
     assert last.extended is not None
     (metrics,) = last.extended.metrics
     assert metrics.burst_density > 0
+    assert metrics.buffer_limit_ms == 200
     wanted = " ".join(f"rtcp.xr.voipmetrics.{name}" for name in XR_FIELDS)
     seen = tshark(path, "rtcp.xr.bt == 7", wanted, *decode).splitlines()[-1].split("\t")
     assert dict(zip(XR_FIELDS, map(float, seen), strict=True)) == {

@@ -89,6 +89,13 @@ def test_the_first_report_of_a_compound_names_who_speaks():
     assert report.ssrc == 4
 
 
+@pytest.mark.parametrize("nobody", [b"\x80\xca\0\0", b"\x80\xcb\0\0"])
+def test_a_name_or_a_goodbye_of_nobody_is_valid(nobody: bytes):
+    report = rtcp.parse(rtcp.compound(4, "us@here", SENDER, BLOCK) + nobody)
+    assert report is not None
+    assert (report.ssrc, report.blocks, report.bye) == (4, [BLOCK], [])
+
+
 def test_ntp_counts_from_1900():
     assert rtcp.ntp_time(0) >> 32 == 2_208_988_800
     assert rtcp.ntp_time(500_000_000) & 0xFFFF_FFFF == 1 << 31

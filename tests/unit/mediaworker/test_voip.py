@@ -39,6 +39,13 @@ def test_what_is_not_known_yet_says_so():
     assert (block.round_trip_ms, block.burst_density) == (0, 0)
 
 
+def test_a_call_without_losses_is_one_gap_as_long_as_its_packets():
+    rows = leg()
+    assert voip_metrics(rows, 0, 77).gap_ms == 970 * 20
+    rows.packet_frames[0] = 3.0
+    assert voip_metrics(rows, 0, 77).gap_ms == 970 * 60
+
+
 def test_a_wideband_rating_is_brought_to_100():
     rows = leg()
     rows.wide[0], rows.r_in[0] = True, 129.0
