@@ -146,8 +146,15 @@ class CallerSound:
             self.own_time[int(at[index])] = pair[index]
 
     def _begin_again(self, at: Index) -> None:
-        """The first frame after a hole fades in over what concealment would go on with."""
+        """The first frame after a hole fades in over what concealment would go on with.
+
+        After a mere wait the utterance gets it as it came: there it follows the frame before the wait.
+        """
         rows = self._rows
+        passed = {row for row, _, _ in self._pace.passed}
+        for row in at[rows.detect[at] & (rows.waited[at] > 0)].tolist():
+            if row not in passed:
+                self.own_time[row] = rows.caller_pcm[row].copy()
         rows.caller_pcm[at] = plc.blend(self._made_up(at), rows.caller_pcm[at], rows.hole_run[at])
 
     # --- legs that are decoded packet by packet

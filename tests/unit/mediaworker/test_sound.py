@@ -84,8 +84,27 @@ def test_what_was_made_up_while_waiting_is_not_the_callers_own_time():
     assert {row: len(pcm) for row, pcm in bed.sound.own_time.items()} == {0: 0, 1: 0}
     bed.insert(1)
     bed.tick()
-    assert bed.sound.own_time == {}
     assert bed.rows.waited.tolist() == [0, 0]
+    bed.insert(2)
+    bed.tick()
+    assert bed.sound.own_time == {}
+
+
+def test_after_a_wait_the_caller_goes_on_in_his_own_time_where_he_stopped():
+    bed = Bed()
+    words = MU_LAW.encoder[tone(330, 160 * 9).view(np.uint16)].reshape(9, 160)
+    own, heard = [], []
+    for frame in range(9):
+        packet = np.zeros((1, 256), np.uint8)
+        packet[0, 12:172] = words[frame]
+        one = np.array([frame])
+        bed.ring.insert(np.array([0]), one, one, one * FRAME_NS, packet)
+        for _ in range(1 + frame % 3):  # the next packet comes up to two ticks too late
+            bed.tick()
+            heard.append(bed.rows.caller_pcm[0].copy())
+            own.append(bed.sound.own_time.get(0, heard[-1]))
+    assert np.concatenate(own).tolist() == MU_LAW.decoder[words].reshape(-1).tolist()
+    assert len(heard) > len(words)
 
 
 def test_a_wait_that_was_a_loss_belongs_to_the_callers_time_after_all():
