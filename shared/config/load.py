@@ -107,6 +107,9 @@ def _check(config: Config) -> None:
         "media.remote_deny": config.media.remote_deny,
         "media.remote_allow": config.media.remote_allow,
     }
+    networks |= {
+        f"routes[{index}].media_cidrs": route.media_cidrs for index, route in enumerate(config.routes)
+    }
     for key, values in networks.items():
         for value in values:
             _check_network(key, value)

@@ -82,6 +82,8 @@ class Route(Section, frozen=True, kw_only=True):
     caller's order."""
     srtp: Literal["", "off", "optional", "required"] = ""
     """Instead of `sip.srtp`; empty: as there."""
+    media_cidrs: tuple[str, ...] = ()
+    """Networks from which media of these calls may come, besides `media.media_cidrs`: those of the route's tenant."""
     options: dict[str, str | int | float | bool] = {}
     turn: TurnSettings = TurnSettings()
 

@@ -33,7 +33,7 @@ def open_message(call: Call, place: Place, settings: Settings, msg_id: str) -> M
         tenant=who.tenant, room_id=who.room_id, session_id=who.session_id, rtp_port=place.port,
         remote=call.agreement.remote, format=call.agreement.format, srtp=call.agreement.srtp, app=call.app,
         ai=AiWorkers(stt=place.stt, llm=place.llm, tts=place.tts), record=call.record,
-        media_cidrs=list(settings.media_cidrs), metadata=who.metadata,
+        media_cidrs=[*settings.media_cidrs, *call.terms.media_cidrs], metadata=who.metadata,
     )  # fmt: skip
 
 

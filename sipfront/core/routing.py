@@ -53,7 +53,8 @@ def app_of(route: Route) -> AppSpec:
 def terms_of(route: Route, general: Terms) -> Terms:
     """What the callers of a route are offered: its own codecs in its own order, where it names some."""
     codecs = tuple(name for name in route.codecs if name in general.codecs)
-    terms = replace(general, codecs=codecs, our_order=True) if codecs else general
+    terms = replace(general, media_cidrs=route.media_cidrs)
+    terms = replace(terms, codecs=codecs, our_order=True) if codecs else terms
     return replace(terms, srtp=route.srtp) if route.srtp else terms
 
 

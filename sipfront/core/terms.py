@@ -32,5 +32,7 @@ class Terms:
     suites: tuple[SrtpSuite, ...] = SUITES
     rtcp_mux: bool = False
     """Whether RTCP on the RTP port is agreed to when it is offered (RFC 5761)."""
+    media_cidrs: tuple[str, ...] = ()
+    """Networks of the route's callers: media may come from there too."""
     egress: Egress = field(default_factory=lambda: Egress(deny=()))
     """Where media may be sent."""

@@ -27,6 +27,14 @@ def test_file_and_environment_are_merged_when_both_are_given(tmp_path: Path) -> 
     assert config.media.media_cidrs == ("10.0.0.0/8",)
 
 
+def test_networks_of_a_route_are_checked(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "routes: [{media_cidrs: [10.0.0.0/8]}]\n"), {}).routes[0].media_cidrs == (
+        "10.0.0.0/8",
+    )
+    with pytest.raises(ConfigError, match=r"routes\[1\].media_cidrs"):
+        load(write(tmp_path, "routes: [{}, {media_cidrs: [10.0.0.1/8]}]\n"), {})
+
+
 def test_short_names_set_the_redis_urls() -> None:
     env = {"VOICEFARM_REDIS_URL": "redis://a:1/0", "VOICEFARM_PCM_REDIS_URL": "redis://b:1/0"}
     config = load(None, env)

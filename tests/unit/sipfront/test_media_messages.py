@@ -35,7 +35,14 @@ HEADERS = "X-Room-ID: lobby\r\nX-Session-ID: s9\r\nX-Tenant-ID: acme\r\nX-Color:
 TURN = TurnSettings(endpoint_ms=700)
 ROUTES = [
     Route(
-        user="helper", app="agent", agent="demo", language="de", record=True, turn=TURN, options={"mode": "x"}
+        user="helper",
+        app="agent",
+        agent="demo",
+        language="de",
+        record=True,
+        turn=TURN,
+        options={"mode": "x"},
+        media_cidrs=("198.51.100.0/24",),
     )
 ]
 
@@ -81,7 +88,7 @@ def test_open_carries_the_whole_call(bench):
     assert opened.app.turn == TURN
     assert opened.app.options == {"mode": "x"}
     assert opened.record
-    assert opened.media_cidrs == ["10.9.0.0/16"]
+    assert opened.media_cidrs == ["10.9.0.0/16", "198.51.100.0/24"]
     assert opened.metadata["x-color"] == "red"
     assert opened.remote.rtp_port == 6_000
     assert (opened.format.codec, opened.format.payload_type, opened.format.dtmf_payload_type) == (

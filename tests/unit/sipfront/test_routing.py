@@ -53,3 +53,12 @@ def test_route_chooses_its_codecs_their_order_and_its_encryption():
     assert terms.codecs == ("PCMU", "OPUS")  # never one that the media workers lack
     assert terms.our_order
     assert terms.srtp == "required"
+
+
+def test_a_tenants_networks_are_its_own():
+    routes = Routes([Route(tenant="acme", media_cidrs=("10.9.0.0/16",)), Route()])
+    acme, other = (routes.find(call(tenant=tenant)) for tenant in ("acme", "other"))
+    assert acme
+    assert other
+    assert terms_of(acme, Terms()).media_cidrs == ("10.9.0.0/16",)
+    assert terms_of(other, Terms()).media_cidrs == ()
