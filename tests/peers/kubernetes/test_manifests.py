@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from shared.config import load, parse_port_range
+from shared.egress import Egress
 from tests.support import kubernetes as support
 from tests.support.kubernetes import CUSTOM, build, documents, workloads
 from tests.support.processes import REPO
@@ -158,6 +159,16 @@ def test_grace_is_longer_than_the_drain(built, pods, tmp_path):
     for name, container in ours(pods):
         drain_s = configuration(built, container, tmp_path).ops.drain_s
         assert pods[name]["terminationGracePeriodSeconds"] >= drain_s + 30, name
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "10.244.1.9", "169.254.169.254", "0.0.0.0"])
+def test_no_caller_has_media_sent_into_the_cluster(built, pods, tmp_path, address):
+    for name, container in ours(pods):
+        if name in {"sipfront", "mediaworker"}:
+            media = configuration(built, container, tmp_path).media
+            egress = Egress(media.remote_deny, media.remote_allow, own_host=media.advertised_host)
+            assert egress.why_refused(address, 20_000), name
+            assert not egress.why_refused("203.0.113.5", 20_000), name
 
 
 def test_media_workers_share_the_ports_of_their_node(overlay, built, pods, tmp_path):
