@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.delay import FRAME_NS, KNOWN, RANGE_NS, SETTLE_TICKS, STEP_NS, WINDOW_SETTLES, DelayTarget
+from mediaworker.core.delay import (
+    FRAME_NS,
+    KNOWN,
+    RANGE_NS,
+    SETTLE_TICKS,
+    STEP_NS,
+    WINDOW_SETTLES,
+    DelayTarget,
+)
 from mediaworker.core.rows import NEVER, UNSET, Rows
 
 pytestmark = pytest.mark.unit
@@ -15,7 +23,7 @@ class Line:
 
     def __init__(self) -> None:
         self.rows = Rows(2, 1)
-        for row in range(2):
+        for _row in range(2):
             self.rows.take(0)
         self.delay = DelayTarget(self.rows, MAX_NS)
         for row in range(2):
