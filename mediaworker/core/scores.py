@@ -66,7 +66,7 @@ class Scores:
         began = rows.expected_mark[at] > 0
         self._measure_packets(at[began], wanted[began], frames[began])
         heard = wanted > 0
-        share = np.where(heard, np.clip(lost / np.maximum(wanted, 1), 0, 1), rows.loss_recent[at])
+        share = np.where(heard, np.clip(lost / np.maximum(wanted, 1), 0, 1), -1.0)
         discarded = np.where(heard, np.clip(behind / np.maximum(wanted, 1), 0, 1), 0.0)
         rows.loss_recent[at], rows.discard_in[at] = share, discarded
         rows.burst_ratio[at] = self._burst_ratio(at, frames)
