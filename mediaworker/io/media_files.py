@@ -36,6 +36,9 @@ STREAMS_MAX: Final = 1_000
 """Longer files open at once."""
 CLOSE_S: Final = 2.0
 CHANNELS_MAX: Final = 8
+RATES_HZ: Final = range(4_000, 384_001)
+"""Of files: what is beyond is no audio, and its second would be no bound of anything."""
+FULL_SCALE: Final = 32_768
 
 
 class _Open(NamedTuple):
@@ -81,7 +84,8 @@ class _Reader:
     def piece(self) -> tuple[Samples, bool]:
         """About a second, and whether it is the last."""
         while True:
-            block = _mono(self._file.read(self._size, dtype="int16", always_2d=True))
+            # As floats: libsndfile turns float files into integers without scaling them, which is silence.
+            block = _mono(self._file.read(self._size, dtype="float32", always_2d=True))
             if not len(block):
                 self._left -= 1
                 if self._left == 0 or not self._file.tell():
@@ -102,11 +106,12 @@ class _Reader:
         return converted
 
 
-def _mono(frames: npt.NDArray[np.int16]) -> Samples:
-    if frames.shape[1] == 1:
-        return frames[:, 0]
-    mixed: Samples = np.rint(frames.mean(axis=1)).astype(np.int16)
-    return mixed
+def _mono(frames: npt.NDArray[np.float32]) -> Samples:
+    """Channels mixed down; what is louder than full scale is cut, what is no number is silence."""
+    mixed = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    scaled = np.nan_to_num(np.rint(mixed * FULL_SCALE), posinf=FULL_SCALE, neginf=-FULL_SCALE)
+    pcm: Samples = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return pcm
 
 
 @dataclass(slots=True)
@@ -185,7 +190,7 @@ class MediaFiles:
             step()
         except Unplayable as problem:
             self._done.append(Loaded(asked.stream, NOTHING, problem=str(problem)))
-        except (soundfile.SoundFileError, OSError, ValueError, RuntimeError) as error:
+        except (soundfile.SoundFileError, OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             # A file that libsndfile or soxr cannot do anything with: the play fails, the worker does not.
             log.warning("media file not played", stream=asked.stream, problem=str(error))
             self._drop(asked.stream)
@@ -199,7 +204,7 @@ class MediaFiles:
             self._done.append(Loaded(asked.stream, pcm, last=True, whole=True))
             return
         file = soundfile.SoundFile(path)
-        if not 0 < file.channels <= CHANNELS_MAX:
+        if not 0 < file.channels <= CHANNELS_MAX or file.samplerate not in RATES_HZ:
             file.close()
             raise Unplayable("unreadable")
         if 0 < file.frames <= CACHED_S * file.samplerate:

@@ -190,3 +190,28 @@ def test_the_thread_does_what_it_is_asked_and_ends(tmp_path: Path) -> None:
     files.shut()
     assert not files._thread.is_alive()
     assert [piece.stream for piece in files.take()] == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "PCM_24", "PCM_16"])
+def test_samples_of_any_kind_are_as_loud_as_they_say(tmp_path: Path, subtype: str) -> None:
+    soundfile.write(tmp_path / "a.wav", np.array([0.5, -0.5, 0.25, 0.0]), 8_000, subtype=subtype)
+    pcm = whole(read(MediaFiles(str(tmp_path)), "a.wav"))
+    assert pcm.tolist() == [16_384, -16_384, 8_192, 0]
+
+
+def test_what_is_louder_than_full_scale_is_cut_and_what_is_no_number_is_silence(tmp_path: Path) -> None:
+    wave = np.array([3.0, -3.0, np.inf, -np.inf, np.nan])
+    soundfile.write(tmp_path / "a.wav", wave, 8_000, subtype="FLOAT")
+    pcm = whole(read(MediaFiles(str(tmp_path)), "a.wav"))
+    assert pcm.tolist() == [32_767, -32_768, 32_767, -32_768, 0]
+
+
+def test_a_file_without_a_header_does_not_end_the_thread(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(1_000))
+    assert [piece.problem for piece in read(MediaFiles(str(tmp_path)), "a.raw")] == ["unreadable"]
+
+
+@pytest.mark.parametrize("rate_hz", [1, 2_000_000_000])
+def test_a_rate_that_no_sound_has_is_unreadable(tmp_path: Path, rate_hz: int) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(8_000, 0.5), rate_hz)
+    assert [piece.problem for piece in read(MediaFiles(str(tmp_path)), "a.wav")] == ["unreadable"]
