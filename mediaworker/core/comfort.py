@@ -44,14 +44,16 @@ class Silence:
         self.resting = False
         """No audio is sent."""
 
-    def step(self, pcm: Samples) -> bytes | None:
-        """The comfort noise packet that is due, empty for none; None: these 20 ms are to be sent as audio."""
+    def step(self, pcm: Samples, *, begun: bool = False) -> bytes | None:
+        """The comfort noise packet that is due, empty for none; None: these 20 ms are to be sent as audio, as they are in
+        any case where a packet of audio is `begun`.
+        """
         now = level(pcm)
         if now < SILENT_DBOV:
             self._ticks, self.resting = 0, False
             return None
         self._ticks += 1
-        if self._ticks <= SILENT_TICKS:
+        if self._ticks <= SILENT_TICKS or begun:
             return None
         due = not self.resting or self._since >= REFRESH_TICKS or abs(now - self._level) >= CHANGE_DB
         self.resting = True

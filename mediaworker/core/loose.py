@@ -104,7 +104,9 @@ class LooseLegs:
 
     def set_format(self, row: int, wanted: MediaFormat, codec: Codec | None) -> None:
         """A fresh coder from the next tick on; the caller says `changed` to the transmitter."""
-        self._packers.pop(row, None)
+        before = self._packers.pop(row, None)
+        if before and before.resting:
+            self._transmitter.mark(row)
         own = codec is not None or wanted.ptime_ms != TICK_MS or wanted.comfort_noise_payload_type is not None
         self._rows.loose[row] = own
         if own:
@@ -152,8 +154,8 @@ class LooseLegs:
 
     def _rests(self, row: int, packer: _Packer, silence: Silence) -> bool:
         """Whether comfort noise stands for this tick's audio; a packet that is begun is filled first."""
-        noise = silence.step(self._rows.sent_pcm[row])
-        if noise is None or not packer.empty:
+        noise = silence.step(self._rows.sent_pcm[row], begun=not packer.empty)
+        if noise is None:
             return False
         if noise:
             self._transmitter.write(row, noise, payload_type=packer.comfort_type)

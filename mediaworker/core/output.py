@@ -85,6 +85,9 @@ class Output:
     def set_rate(self, row: int) -> None:
         """`rows.wide` of the row may have changed: what waits for it goes on at its rate."""
         wide = bool(self._rows.wide[row])
+        if wide != (self.lines.frame_of_leg(row) == WIDE_FRAME_SAMPLES):
+            self._half_band.forget(row)
+            self._room_mix.retune(row)
         self._playout.set_wide(row, wide=wide)
         self.lines.set_wide(row, wide=wide)
 
@@ -163,6 +166,8 @@ class Output:
     def _background(self, span: slice, lists: _Lists, sound: Mask, reply: Mask) -> Mask:
         """Adds what is played to legs; which rows have sound now."""
         sounding = self.lines.sounding(span) & lists.sends
+        if self._keys:
+            sounding = self._keys.quiet(span, sounding)
         if not np.count_nonzero(sounding):
             return sound
         rows = self._rows

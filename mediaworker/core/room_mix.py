@@ -46,6 +46,7 @@ class _Voices:
     hears: Index = field(default_factory=_none)
     """Members, by place, that this mix is for."""
     deaf: Index = field(default_factory=_none)
+    """Members, by place, that do not hear the others, or not yet all of them again."""
     whispers: Index = field(default_factory=_none)
     """Members, by place, that only one hears..."""
     confidants: Index = field(default_factory=_none)
@@ -81,6 +82,8 @@ class RoomMix:
         self._limiter = Limiter(rows.count)
         self._talkers = Talkers(rows.count)
         self._weight: Floats = np.ones(rows.count)
+        self._ear: Floats = np.ones(rows.count)
+        """How much of the others a member heard at the end of the last frame: 0 where it is deaf."""
         self._up = HalfBand(rows.count)
         self._down = HalfBand(rooms)
         self._lists = [_Lists() for _ in range(rows.phases)]
@@ -90,9 +93,13 @@ class RoomMix:
         self._limiter.forget(row)
         self._talkers.forget(row)
         self._up.forget(row)
-        self._weight[row] = 1
+        self._weight[row] = self._ear[row] = 1
         confiding = self._rows.whisper_to == row
         self._rows.whisper_to[confiding] = NOBODY
+
+    def retune(self, row: int) -> None:
+        """The row's leg has another rate: what is known of its sound at the old one is over."""
+        self._up.forget(row)
 
     def forget_room(self, number: int) -> None:
         self._lines.forget_room(number)
@@ -124,7 +131,7 @@ class RoomMix:
         rows = self._rows
         numbers, starts, room = np.unique(rows.room[ordered], return_index=True, return_inverse=True)
         voices = _Voices(rows=ordered, starts=starts, room=room, numbers=numbers)
-        voices.deaf = np.flatnonzero(rows.deaf[ordered])
+        voices.deaf = np.flatnonzero(rows.deaf[ordered] | (self._ear[ordered] != 1))
         to = rows.whisper_to[ordered]
         voices.whispers = np.flatnonzero(to != -1)
         if voices.whispers.size:
@@ -152,8 +159,14 @@ class RoomMix:
         if lists.wide.hears.size:
             heard = _hear(lists.wide, _weighted(self._brought_up(lists), _some(weights, lists.of_narrow)))
             self._give(lists.wide, heard, *_of(lists, played, announced), rows.sent_wide)
+        deaf = lists.narrow.rows[lists.narrow.deaf]
+        self._ear[deaf] = ~rows.deaf[deaf]
 
     def _give(self, voices: _Voices, heard: Sums, played: Index, sound: Samples, sent: Samples) -> None:
+        if voices.deaf.size:
+            rows = voices.rows[voices.deaf]
+            gains = ramps(self._ear[rows], np.where(self._rows.deaf[rows], 0.0, 1.0), heard.shape[1])
+            heard[voices.deaf] = np.rint(heard[voices.deaf] * gains)
         if len(played):
             said = np.zeros((len(voices.numbers), heard.shape[1]), np.int32)
             said[played] = sound
@@ -217,6 +230,4 @@ def _hear(voices: _Voices, said: Sums) -> Sums:
     heard = mix_minus(shared, voices.starts, voices.room)
     if voices.confiding.size:
         np.add.at(heard, voices.confidants, said[voices.confiding])
-    if voices.deaf.size:
-        heard[voices.deaf] = 0
     return heard

@@ -317,12 +317,15 @@ class Studio:
     def _mix(self, message: MediaMix) -> None:
         row = self._row(message.call_id)
         rows = self._engine.rows
+        # All that may be refused first: a request is carried out whole or not at all.
+        voice = None if message.gain_db is None else _ratio(message.gain_db, *GAIN_DB)
+        to = None if message.whisper_to is None else self._confidant(message.call_id, message.whisper_to)
         said: dict[str, Any] = {}
-        if message.gain_db is not None:
-            rows.voice[row] = _ratio(message.gain_db, *GAIN_DB)
+        if voice is not None:
+            rows.voice[row] = voice
             said["gain_db"] = message.gain_db
-        if message.whisper_to is not None:
-            rows.whisper_to[row] = self._confidant(message.call_id, message.whisper_to)
+        if to is not None:
+            rows.whisper_to[row] = to
             said["whisper_to"] = message.whisper_to
         if message.mute is not None:
             rows.muted[row] = said["mute"] = message.mute

@@ -53,7 +53,9 @@ class Taping:
         if action != "start" and now is None:
             return "no_recording"
         wanted = self._WANTED[action]
-        if now is wanted or now is Recording.OVER:
+        # A recording that is paused has begun: `start` must not undo a pause that somebody else asked for.
+        begun = action == "start" and now is Recording.PAUSED
+        if now is wanted or now is Recording.OVER or begun:
             return ""
         self._of[call_id] = wanted
         if action == "start" and now is None:

@@ -66,7 +66,9 @@ class _Key:
     events: bool
     volume: int
     start: int = 0
-    """RTP timestamp of its beginning."""
+    """RTP timestamp of its beginning..."""
+    ssrc: int = 0
+    """...in this stream."""
     tick: int = 0
     sound: Samples = field(default_factory=lambda: np.zeros(0, np.int16))
 
@@ -165,6 +167,8 @@ class KeySender:
             return False
         wide = bool(rows.wide[row])
         size = WIDE_FRAME_SAMPLES if wide else FRAME_SAMPLES
+        if len(key.sound) != key.ticks * size:  # the leg's rate has changed
+            key.sound = self._tone(row, key)
         frame = key.sound[(key.tick - 1) * size : key.tick * size]
         if len(frame) < size:
             return False
@@ -196,16 +200,20 @@ class KeySender:
         events = style.via != "inband" and bool(rows.dtmf_type[row] >= 0)
         key = _Key(digit, ticks, rest, events=events, volume=-style.level_dbm0)
         if events:
-            key.start = int(rows.out_time[row])
+            key.start, key.ssrc = int(rows.out_time[row]), int(rows.out_ssrc[row])
             self._transmitter.take_over(row)
         elif digit != FLASH:
-            rate_hz = WIDEBAND_HZ if rows.wide[row] else NARROWBAND_HZ
-            key.sound = tone(digit, ticks * TICK_MS, style.level_dbm0, rate_hz)
+            key.sound = self._tone(row, key)
         return key
 
+    def _tone(self, row: int, key: _Key) -> Samples:
+        rate_hz = WIDEBAND_HZ if self._rows.wide[row] else NARROWBAND_HZ
+        return tone(key.digit, key.ticks * TICK_MS, -key.volume, rate_hz)
+
     def _event(self, row: int, key: _Key) -> None:
-        after_end = key.tick - key.ticks
-        if self._rows.dtmf_type[row] < 0:  # the peer took its telephone events back while the key was pressed
+        rows, after_end = self._rows, key.tick - key.ticks
+        # While the key was pressed the peer took its telephone events back, or another stream began, of another clock.
+        if rows.dtmf_type[row] < 0 or rows.out_ssrc[row] != key.ssrc:
             if self._transmitter.taken_over(row):
                 self._transmitter.hand_back(row)
         elif after_end < END_PACKETS - 1:

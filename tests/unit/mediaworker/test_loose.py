@@ -27,10 +27,10 @@ class Bench:
         self.transmitter.changed(0)
         self.said = 0
 
-    def tick(self) -> list[bytes]:
+    def tick(self, *, silent: bool = False) -> list[bytes]:
         ramp = np.arange(self.said, self.said + 160)
         self.said += 160
-        self.rows.sent_pcm[:] = ramp
+        self.rows.sent_pcm[:] = 0 if silent else ramp
         span = self.rows.span(0)
         self.transmitter.encode(span, np.ones(2, np.bool_))
         self.loose.send(0)
@@ -81,3 +81,25 @@ def test_a_row_that_was_closed_leaves_nothing_behind():
     assert len(bench.tick()) == 0
     (packet,) = bench.tick()
     assert packet[12] == MU_LAW.encoder[160]
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
+def test_silence_is_told_as_soon_as_the_packet_that_is_begun_is_full(ptime_ms: int):
+    bench = Bench(ptime_ms=ptime_ms, comfort_noise_payload_type=13)
+    kinds = [packet[1] & 0x7F for _ in range(15) for packet in bench.tick(silent=True)]
+    assert kinds[-1] == 13
+    assert kinds.count(13) == 1
+    audio_ms = kinds.count(0) * ptime_ms
+    assert 200 <= audio_ms < 200 + ptime_ms + 20
+
+
+@pytest.mark.parametrize("ptime_ms", [20, 40])
+def test_sound_after_silence_is_marked_also_where_its_format_changed_meanwhile(ptime_ms: int):
+    bench = Bench(ptime_ms=20, comfort_noise_payload_type=13)
+    for _ in range(15):
+        bench.tick(silent=True)
+    bench.loose.set_format(0, MediaFormat(codec="PCMU", payload_type=0, ptime_ms=ptime_ms), None)
+    bench.transmitter.changed(0)
+    sent = [packet for _ in range(ptime_ms // 20) for packet in bench.tick()]
+    first = sent[0] if sent else bench.transmitter.packets[0].tobytes()
+    assert first[1] & 0x80

@@ -440,6 +440,29 @@ def test_a_mix_that_cannot_be_is_refused(fields: dict[str, Any]):
     assert notes(stage.effects, "mix") == []
 
 
+def test_who_becomes_deaf_or_hears_again_does_so_within_a_frame_without_a_step():
+    stage = Stage()
+    a, b = stage.conference("a", "b")
+    speak(stage, {a: 8_000, b: 0})
+    assert stage.heard(b, 2)[-1] == 8_000
+    stage.ask(MediaMix, call_id="b", deaf=True)
+    wave = stage.heard(b, 3)
+    assert wave[159:] == [0] * (320 + 1)
+    stage.ask(MediaMix, call_id="b", deaf=False)
+    back = stage.heard(b, 3)
+    assert back[159:] == [8_000] * (320 + 1)
+    assert np.abs(np.diff([8_000, *wave, *back])).max() <= 50
+
+
+def test_a_mix_is_carried_out_whole_or_not_at_all():
+    stage = Stage()
+    a, b = stage.conference("a", "b")
+    speak(stage, {a: 100, b: 200})
+    assert stage.ask(MediaMix, call_id="a", gain_db=20.0, whisper_to="nobody") == "unknown_call"
+    stage.open("c", "conference", port=20_010, room_id="r")
+    assert stage.heard(b, 2)[-1] == 100
+
+
 def test_nobody_overhears_a_whisper_whose_confidant_left():
     stage = Stage()
     a, b, c = stage.conference("a", "b", "c")
@@ -491,6 +514,15 @@ def test_a_recording_begins_pauses_goes_on_and_ends_by_message():
     released = [e for e in stage.do(closing()) if isinstance(e, Released)]
     assert released[0].recorded
     assert stage.tape.finished == ["c1"]
+
+
+def test_a_start_does_not_undo_a_pause():
+    """Who only wants to be sure that the call is recorded knows nothing of the card number."""
+    stage = Stage()
+    row = stage.open(kind="echo")
+    for action in ("start", "pause", "start"):
+        assert stage.ask(MediaRecord, call_id="c1", action=action) == ""
+    assert stage.tape.paused == {row}
 
 
 def closing() -> MediaClose:

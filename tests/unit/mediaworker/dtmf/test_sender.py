@@ -12,6 +12,7 @@ from mediaworker.core.dtmf.sender import KEYS_MAX, Style
 from mediaworker.core.dtmf.tones import PAIRS
 from mediaworker.core.engine import Engine
 from mediaworker.core.g711 import A_LAW, MU_LAW
+from mediaworker.core.media_source import Pcm
 from shared.contracts import MediaFormat
 from tests.support.engine_caller import Caller, leg_setup, tone
 
@@ -279,3 +280,48 @@ def test_a_key_that_lost_its_event_becomes_a_tone_and_flash_a_silence():
     loud = [np.abs(frame.astype(np.int32)).max() > 1_000 for frame in leg.heard[-16:]]
     assert loud.count(True) == 2, "the 2"
     assert [packet.kind for packet in sent[4:]] == [0] * len(sent[4:])
+
+
+def test_nothing_is_played_into_the_void_while_digits_are_sent():
+    leg = a_leg()
+    lines = leg.engine.lines
+    for line in ("foreground", "background"):
+        lines.playback.add(lines.of_leg(leg.row, line), Pcm(tone(440, 1_600)), frame=160)
+    leg.tick()
+    press(leg, "5", duration_ms=100, gap_ms=60)
+    leg.tick(8)
+    for line in ("foreground", "background"):
+        assert lines.playback.position(lines.of_leg(leg.row, line)) == 160
+    leg.tick(2)
+    assert lines.playback.position(leg.row) == 480
+
+
+def test_a_key_ends_with_the_stream_that_its_time_belongs_to():
+    """A re-INVITE brought a codec of another clock: new SSRC, new time."""
+    leg = a_leg()
+    press(leg, "1", duration_ms=400)
+    ticks(leg, 3)
+    opus = MediaFormat(codec="OPUS", payload_type=111, clock_rate_hz=48_000, dtmf_payload_type=EVENTS)
+    leg.engine.update(leg.row, leg.setup.remote, opus)
+    assert {packet.kind for packet in flat(ticks(leg, 30))} == {111}
+    press(leg, "2", duration_ms=40, gap_ms=60)
+    assert [packet.report[0] for packet in flat(ticks(leg, 6)) if packet.kind == EVENTS] == [2] * 4
+
+
+@pytest.mark.parametrize("before", ["PCMU", "G722"])
+def test_a_tone_keeps_its_pitch_where_the_codec_changes_under_it(before: str):
+    kinds = {
+        "PCMU": MediaFormat(codec="PCMU", payload_type=0),
+        "G722": MediaFormat(codec="G722", payload_type=9),
+    }
+    after = "G722" if before == "PCMU" else "PCMU"
+    leg = Caller(Engine(2, seed=3, phases=1), leg_setup(format=kinds[before]))
+    press(leg, "5", duration_ms=400, via="inband")
+    leg.tick(5)
+    leg.engine.update(leg.row, leg.setup.remote, kinds[after])
+    leg.tick(10)
+    wave = np.concatenate(leg.heard[-8:]).astype(np.float64)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    loudest = sorted(np.fft.rfftfreq(len(wave), 1 / 8_000)[np.argsort(spectrum)[-6:]])
+    assert abs(loudest[0] - PAIRS["5"][0]) < 20
+    assert abs(loudest[-1] - PAIRS["5"][1]) < 20
