@@ -22,7 +22,7 @@ from mediaworker.core.timeline import Act
 from shared.units import FRAME_SAMPLES, WIDE_FRAME_SAMPLES
 
 KEPT_PACKETS: Final = 192
-"""Of one leg; the ring lets no more in than 1.3 s of audio."""
+"""Of one leg; the ring lets no more in than 1.92 s of audio, packets of 10 ms at the least."""
 STALE_FRAMES: Final = 5
 """Packets of frames that were left out are decoded for the coder's sake; older ones are dropped."""
 ROUNDING: Final = 2

@@ -84,13 +84,14 @@ class DelayTarget:
     def _move(self, at: Index, steps: Ints) -> None:
         """Sets the least transit `steps` higher (lower where negative).
 
-        Counts move to the bins they belong to now, unless the step is as small as those of a clock that drifts: what was
-        counted before was late in relation to the least of its own time.
+        Counts move to the bins they belong to now, but not at a step as small as those of a clock that drifts: what was
+        counted before was late in relation to the least of its own time. Nor at one further down than is counted at all:
+        no route is that much faster, the sender's times have jumped.
         """
         rows = self._rows
         rows.least_ns[at] += steps * STEP_NS
         rows.goal_ns[at] += steps * STEP_NS
-        large = np.abs(steps) > DRIFT_STEPS
+        large = (np.abs(steps) > DRIFT_STEPS) & (steps > -BINS)
         if not np.count_nonzero(large):
             return
         at, steps = at[large], steps[large]

@@ -209,8 +209,11 @@ class Engine:
         return stats
 
     def _set_format(self, row: int, wanted: MediaFormat) -> None:
+        alaw, flowing = self.rows.alaw[row], self.rows.flowing[row]
         if self._formats.set(row, wanted):
             self._ring.clear(row)
+        elif flowing and alaw != self.rows.alaw[row]:
+            self._ring.translate(row)
         self.keys.set_format(row, wanted)
         self._output.set_rate(row)
 

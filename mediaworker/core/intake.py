@@ -127,7 +127,11 @@ class Intake:
         fresh = ~rows.flowing[at] if renumbered is None else renumbered | ~rows.flowing[at]
         slack = frame - rows.play[at]
         if np.maximum.reduce(slack) >= AHEAD or np.minimum.reduce(slack) < -BEHIND:
-            fresh |= self._beyond(at, frame, ext, ext >= rows.ext_max[at])
+            newest = ext >= rows.ext_max[at]
+            fresh |= self._beyond(at, frame, ext, newest)
+            strays = ~newest & ~fresh & (frame - rows.play[at] >= AHEAD)
+            if np.count_nonzero(strays):
+                return self._around(batch, ext, renumbered, strays)
         if np.count_nonzero(fresh):
             self._begin(at[fresh], ext[fresh])
             frame = np.where(fresh, rows.play[at] + START_FRAMES, frame)
@@ -139,6 +143,16 @@ class Intake:
             sounding = at[rows.top[at] < frame]
             rows.noise[sounding] = 0
         self._delay.note(at, frame, batch.arrivals)
+        return position, frame
+
+    def _around(self, batch: Batch, ext: Ints, renumbered: Mask | None, strays: Mask) -> tuple[Ints, Ints]:
+        """Places where some packets are overtaken ones of a time line that has ended: those are late, and nothing is learnt of them."""
+        frame = self._rows.play[batch.at] - AHEAD
+        position = frame * self._rows.clock[batch.at]
+        keep = np.flatnonzero(~strays)
+        if keep.size:
+            fresh = renumbered[keep] if renumbered is not None else None
+            position[keep], frame[keep] = self._place(batch.only(keep), ext[keep], fresh)
         return position, frame
 
     def _begin(self, at: Index, ext: Ints) -> None:

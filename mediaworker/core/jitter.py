@@ -45,7 +45,15 @@ class JitterRing:
         """Row, first frame and number of those left out since the row's last tick; only of rows with speech detection."""
 
     def clear(self, row: int) -> None:
+        if self.left_out:
+            self.left_out = [entry for entry in self.left_out if entry[0] != row]
         self._mark[row * SLOTS : (row + 1) * SLOTS, _FRAME] = NO_FRAME
+
+    def translate(self, row: int) -> None:
+        """The row's law is another one from now on: what is there is written in it."""
+        before, law = (MU_LAW, A_LAW) if self._rows.alaw[row] else (A_LAW, MU_LAW)
+        octets = self._audio[row * SLOTS : (row + 1) * SLOTS]
+        octets[:] = law.encoder[before.decoder[octets].view(np.uint16)]
 
     def forget_future(self, row: int) -> None:
         """What has not been played is void; the past stays."""

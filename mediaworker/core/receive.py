@@ -17,7 +17,7 @@ from mediaworker.core.dtmf import DtmfReceiver
 from mediaworker.core.g711 import Octets
 from mediaworker.core.intake import Batch, Intake, Payload
 from mediaworker.core.rows import UNSET, Index, Ints, Mask, Rows
-from mediaworker.core.sources import Sources
+from mediaworker.core.sources import Sources, Ssrcs
 from mediaworker.core.srtp import SrtpLegs
 
 RTCP_KINDS = range(64, 96)
@@ -150,21 +150,29 @@ class Receiver:
         self._count("ssrc", good & ~known & ~fresh)
         pins = at[fresh]
         if pins.size:
-            sequence.restart(rows, pins, rtp.sequence_numbers(batch.packets)[fresh])
             rows.source[pins] = batch.sources[fresh]
-            rows.ssrc[pins] = ssrc[fresh]
             rows.pinned[pins] = True
-            rows.transit[pins] = UNSET
-            rows.ext_max[pins] -= 1
-            rows.flowing[pins] = False
             self.pinned.extend(pins.tolist())
-            for row in pins.tolist():
-                self._dtmf.restart(row)
+            # After a re-INVITE the stream before goes on as a rule (RFC 4028 has one every few minutes): so does its time line.
+            another = ~(rows.flowing[pins] & (rows.ssrc[pins] == ssrc[fresh]))
+            if np.count_nonzero(another):
+                numbers = rtp.sequence_numbers(batch.packets)[fresh]
+                self._begin_stream(pins[another], ssrc[fresh][another], numbers[another])
         returned = at[back]
         if returned.size:
             rows.source[returned] = batch.sources[back]
             self.pinned.extend(returned.tolist())
         return known | fresh
+
+    def _begin_stream(self, at: Index, ssrc: Ssrcs, seq: Ints) -> None:
+        rows = self._rows
+        sequence.restart(rows, at, seq)
+        rows.ssrc[at] = ssrc
+        rows.transit[at] = UNSET
+        rows.ext_max[at] -= 1
+        rows.flowing[at] = False
+        for row in at.tolist():
+            self._dtmf.restart(row)
 
     def _presses(self, batch: Batch, shape: rtp.Variable, at: Index) -> None:
         stamps = rtp.timestamps(batch.packets)

@@ -125,3 +125,11 @@ def test_what_is_later_than_the_range_counts_as_that_late():
     line = Line()
     line.packets([0.0, RANGE_NS / MS + 500] * 5)
     assert line.rows.least_ns[0] == 0
+
+
+def test_times_that_jump_further_than_any_route_are_no_reason_for_more_delay():
+    line = Line()
+    line.packets([0.0] * 500)
+    line.packets([-1_000.0] * 2 * SETTLE_TICKS)
+    assert line.rows.least_ns[0] == -1_000 * MS
+    assert line.target_ms() < 2

@@ -169,3 +169,37 @@ def test_packets_of_a_coded_leg_are_kept_elsewhere_and_marked_here():
         (4_800, 2),
     ]
     assert line.there(1, 2, 3, 4, 5) == [True, True, True, True, False]
+
+
+def test_an_overtaken_packet_of_a_time_line_that_ended_is_late_and_moves_nothing():
+    line = Line()
+    for seq in range(5):
+        line.take(seq, 1_000_000 + 160 * seq)
+    line.take(6, 1_000, plain=True)
+    rows = line.rows
+    before = [int(column[0]) for column in (rows.top, rows.position, rows.least_ns, rows.rtp_last)]
+    line.take(5, 1_000_800, plain=True)
+    assert [int(column[0]) for column in (rows.top, rows.position, rows.least_ns, rows.rtp_last)] == before
+    assert (int(rows.late[0]), int(rows.reordered[0])) == (1, 1)
+    line.take(7, 1_160, plain=True)
+    assert int(rows.top[0]) == before[0] + 1
+
+
+def test_one_leg_s_stray_packet_does_not_keep_another_s_new_numbering_from_a_new_time_line():
+    rows = Rows(2, 1)
+    at = np.array([rows.take(0), rows.take(0)])
+    ring = JitterRing(rows)
+    intake = Intake(rows, ring, DelayTarget(rows, 200 * MS), Coded(), Counter())
+    rows.ext_max[at] = rows.seen_top[at] = -1
+    steps = [((0, 1_000_000), (0, 500)), ((2, 1_000), (9_000, 660)), ((1, 1_000_160), (9_001, 820))]
+    for number, packets in enumerate(steps):
+        block = np.zeros((2, 192), np.uint8)
+        for row, (seq, stamp) in enumerate(packets):
+            block[row, :172] = np.frombuffer(rtp(seq, stamp, bytes(160)), np.uint8)
+        if number == 2:
+            # The second leg has long played what it had.
+            rows.play[1] = 60
+        arrivals = np.full(2, number * 20 * MS)
+        intake.take(Batch(at, block, np.full(2, 172), np.zeros(2, np.uint64), arrivals), None)
+    assert int(rows.late[0]) == 1
+    assert int(rows.top[1]) == 60 + START_FRAMES

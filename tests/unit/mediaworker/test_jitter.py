@@ -199,3 +199,28 @@ def test_a_frame_is_gone_when_its_slot_is_taken_again():
     line.rows.play[0] = SLOTS
     line.insert(SLOTS + 1)
     assert not line.ring.is_complete(AT, np.array([1]))[0]
+
+
+def test_what_waits_keeps_its_sound_when_the_law_changes():
+    line = Line()
+    line.insert(0x95)
+    line.rows.play[0] = 0x95
+    line.rows.alaw[0] = True
+    line.ring.translate(0)
+    heard = line.play()
+    assert heard is not None
+    assert A_LAW.decoder[heard[0]] == pytest.approx(MU_LAW.decoder[0x95], rel=0.05)
+    line.rows.alaw[0] = False
+    line.ring.translate(0)
+    line.rows.play[0] = 0x95
+    assert line.play() == [0x95] * 160
+
+
+def test_what_a_closed_leg_left_out_is_nobody_s():
+    line = Line()
+    line.rows.detect[0] = True
+    line.insert(3)
+    line.ring.leave_out(AT, np.array([2]))
+    assert line.ring.left_out == [(0, 0, 2)]
+    line.ring.clear(0)
+    assert line.ring.left_out == []
