@@ -36,6 +36,8 @@ class Line:
 
 
 PCMU = Line("PCMU/8000/1", "g711", 8_000)
+_given: set[int] = set()
+"""Ports of softphones that were written here and may not run yet."""
 
 
 def write_softphone(folder: Path, said: npt.NDArray[np.int16], line: Line = PCMU) -> Path:
@@ -82,7 +84,10 @@ def _rtp_ports() -> str:
     starts = range(8_000, 15_800, 200)
     begin = os.getpid() % len(starts)
     for first in [*starts[begin:], *starts[:begin]]:
-        if all(_is_free(socket.SOCK_DGRAM, port) for port in range(first, first + 200, 10)):
+        if first not in _given and all(
+            _is_free(socket.SOCK_DGRAM, port) for port in range(first, first + 200, 10)
+        ):
+            _given.add(first)
             return f"{first}-{first + 198}"
     raise AssertionError("no RTP ports for baresip")
 
@@ -94,7 +99,8 @@ def _sip_port() -> int:
     ports = range(5_200, 7_800, 2)
     start = os.getpid() * 20 % len(ports)
     for port in [*ports[start:], *ports[:start]]:
-        if all(_is_free(kind, at) for kind, at in _wanted(port)):
+        if port not in _given and all(_is_free(kind, at) for kind, at in _wanted(port)):
+            _given.add(port)
             return port
     raise AssertionError("no port for baresip")
 
