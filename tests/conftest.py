@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.support.lateness import Lateness, lateness
 from tests.support.processes import redis_server
 
 CATEGORIES = {"unit", "property", "conformance", "simulation", "process", "peers"}
@@ -25,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} has no category marker (one of {sorted(CATEGORIES)})")
         if categories & REAL_TIME:
             item.add_marker(pytest.mark.no_cover)  # a tracer would slow the telephones that keep time
+
+
+@pytest.fixture
+def late() -> Iterator[Lateness]:
+    """How late this machine let anybody be during the test: a bound on a time that was measured outside the farm gives so much."""
+    with lateness() as meter:
+        yield meter
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 from tests.support import capture as tshark
 from tests.support.capture import capture, rtp_streams
 from tests.support.farm import farm
+from tests.support.lateness import lateness
 from tests.support.phone import level_at, tone
 from tests.support.softphone import PCMU, dial, heard, write_softphone
 
@@ -22,7 +23,10 @@ def test_softphone_hears_its_echo_and_our_stream_is_clean(tmp_path: Path) -> Non
     folder = write_softphone(tmp_path / "phone", tone(700, 20, 0.3))
     with farm(tmp_path) as running_farm:
         ports = running_farm.rtp_range
-        with capture(tmp_path / "call.pcapng", f"portrange {ports[0]}-{ports[1]}") as trace:
+        with (
+            capture(tmp_path / "call.pcapng", f"portrange {ports[0]}-{ports[1]}") as trace,
+            lateness() as late,
+        ):
             said = dial(folder, running_farm.sip, "echo", 8)
         assert "Call established" in said, said
     assert level_at(heard(folder)[-24_000:-4_000], 700) > 0.9
@@ -33,7 +37,7 @@ def test_softphone_hears_its_echo_and_our_stream_is_clean(tmp_path: Path) -> Non
     assert stream.packets > 200
     assert stream.lost == 0
     assert stream.problems == ""  # tshark notes wrong sequence numbers and timestamps here
-    assert stream.max_delta <= 60  # 30 on an idle machine, printed above; a busy test machine pauses
+    assert stream.max_delta <= 60 + late.worst_ms  # 30 on an idle machine, printed above
 
 
 def test_softphone_hears_the_agent(tmp_path: Path) -> None:

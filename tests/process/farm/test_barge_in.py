@@ -9,6 +9,7 @@ import yaml
 
 from tests.support.events import call_events
 from tests.support.farm import Farm, farm
+from tests.support.lateness import lateness
 from tests.support.phone import Phone, phones
 from tests.support.tone_whisper import cached_model, speak
 from tests.support.waiting import eventually
@@ -66,17 +67,20 @@ async def test_agent_stops_when_the_caller_speaks_and_history_keeps_what_was_hea
     }
     with farm(tmp_path, ai=("stt-0", "llm-0", "tts-0"), config=config) as running:
         async with phones(running.sip, CALLS) as callers:
-            results = []
-            for group in range(0, CALLS, 5):  # few at a time: this is about delay, not load
-                batch = callers[group : group + 5]
-                results += await asyncio.gather(
-                    *(interrupt(p, running, 0.3 + 0.17 * n) for n, p in enumerate(batch))
-                )
+            with lateness() as late:
+                results = []
+                for group in range(0, CALLS, 5):  # few at a time: this is about delay, not load
+                    batch = callers[group : group + 5]
+                    results += await asyncio.gather(
+                        *(interrupt(p, running, 0.3 + 0.17 * n) for n, p in enumerate(batch))
+                    )
+    late_ms = max(late.worst_ms, *(1_000 * phone.late_s for phone in callers))
     stops = sorted(ms for ms, _ in results)
     print(
-        f"barge-in ms: p50 {np.percentile(stops, 50):.0f} p95 {np.percentile(stops, 95):.0f} max {stops[-1]:.0f}"
+        f"barge-in ms: p50 {np.percentile(stops, 50):.0f} p95 {np.percentile(stops, 95):.0f} max {stops[-1]:.0f}, "
+        f"the machine was late by up to {late_ms:.0f} ms"
     )
-    assert np.percentile(stops, 95) <= 300
+    assert np.percentile(stops, 95) <= 300 + late_ms
     assert stops[0] > 40  # the agent falls silent when an utterance began (onset_ms), and not before
     for _, heard in results:
         assert GREETING.startswith(heard.rstrip(" .…"))

@@ -23,7 +23,8 @@ class Worker:
 @pytest.fixture(scope="session")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     directory = tmp_path_factory.mktemp("media")
-    settings = {"MEDIA__RTP_TIMEOUT_S": "1.5", "MEDIA__RTP_NEVER_S": "1.5", "MEDIA__ONE_WAY_S": "0.5"}
+    # Longer than a busy machine keeps the peers' threads from sending.
+    settings = {"MEDIA__RTP_TIMEOUT_S": "3", "MEDIA__RTP_NEVER_S": "3", "MEDIA__ONE_WAY_S": "0.5"}
     with redis_server() as url, media_worker(url, directory, **settings) as process:
         yield Worker(url, process, directory / "recordings")
 
