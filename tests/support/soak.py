@@ -68,15 +68,17 @@ async def _run(phone: Phone, kind: str, user: str, seconds: float, result: SoakR
         result.silent += 1
 
 
-async def soak(sip: str, calls: int, rate: float, seconds: float, user: str = "echo") -> SoakResult:
-    """Places `calls` calls of `seconds` at `rate` per second and waits for all of them."""
+async def soak(
+    sip: str, calls: int, rate: float, seconds: float, user: str = "echo", kinds: tuple[str, ...] = KINDS
+) -> SoakResult:
+    """Places `calls` calls of `seconds` at `rate` per second, of each kind in turn, and waits for all of them."""
     result = SoakResult()
     loop = asyncio.get_running_loop()
     start = loop.time()
     running = []
     for n in range(calls):
         await asyncio.sleep(max(0.0, start + n / rate - loop.time()))
-        running.append(asyncio.create_task(one_call(sip, KINDS[n % len(KINDS)], user, seconds, result)))
+        running.append(asyncio.create_task(one_call(sip, kinds[n % len(kinds)], user, seconds, result)))
     await asyncio.gather(*running)
     return result
 
