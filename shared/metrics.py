@@ -97,6 +97,7 @@ FAMILIES = (
     Family("voicefarm_barge_in_seconds", "histogram", "media", (), "First loud caller frame to last agent packet", STAGE_BUCKETS),
     Family("voicefarm_recording_dropped_frames", "counter", "media", (), "Recording frames lost because the disk did not keep up"),
     Family("voicefarm_dtmf", "counter", "media", ("source",), "Key presses, each once, by what told it first: rfc4733, inband, info"),
+    Family("voicefarm_play", "counter", "media", ("what",), "What became of things to play: started, finished, flushed, failed, mark, paused, resumed"),
     Family("voicefarm_reattached", "counter", "media", ("role",), "Calls moved to another AI worker"),
     # AI
     Family("voicefarm_stt_batch_size", "histogram", "stt", (), "Utterances per decode", BATCH_BUCKETS),

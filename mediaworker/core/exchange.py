@@ -62,13 +62,16 @@ from shared.contracts import (
 )
 from shared.egress import Egress
 from shared.errors import Refused
-from shared.units import NARROWBAND_HZ, NS_PER_S
+from shared.units import BYTES_PER_SAMPLE, FRAME_SAMPLES, NARROWBAND_HZ, NS_PER_S
 
 ANSWERS_KEPT = 4_096
 """Requests that are recognised when they come again."""
 
 ACK_LIMIT_NS = 60 * NS_PER_S
 """A leg whose front never said that the caller acknowledged: fronts give up after 64*T1 = 32 s, dead ones never."""
+
+FRAME_OCTETS = FRAME_SAMPLES * BYTES_PER_SAMPLE
+"""20 ms at 8 kHz."""
 
 _Asking = MediaStart | MediaUpdate | MediaDigits | MediaInfoDigit | MediaRequest
 """Requests about a call that is."""
@@ -297,8 +300,14 @@ class Exchange:
             self._hang_up(call, command.reason, now_ns)
 
     def _request(self, message: MediaRequest, _now_ns: int) -> None:
-        if not self._repeated(message):
-            self._answer(message, self._studio.act(message))
+        if self._repeated(message):
+            return
+        try:
+            reason = self._studio.act(message)
+        except Exception as error:  # noqa: BLE001  the border of a request, and of its call (I9)
+            reason = "error"
+            self._fail(message.call_id, error)
+        self._answer(message, reason)
 
     _COMMANDS: ClassVar[dict[type, Callable[["Exchange", Any, int], None]]] = {
         MediaOpen: _open,
@@ -326,11 +335,8 @@ class Exchange:
         """Gives every call what the tick found for it."""
         for speech in result.speech:
             self._guarded(self._rows.get(speech.row), Call.hear, speech, now_ns)
-        for row in result.utterance_rows.tolist():
-            call = self._rows.get(row)
-            if call:
-                heard = result.caller_pcm if call.rate_hz == NARROWBAND_HZ else result.caller_wide
-                self._guarded(call, Call.listen, result.own_time.get(row, heard[row]), now_ns)
+        if result.utterance_rows.size:
+            self._listen(result, now_ns)
         for key in result.dtmf:
             self._guarded(self._rows.get(key.row), Call.press, key)
         for playout in result.playout:
@@ -355,6 +361,22 @@ class Exchange:
 
     # --- parts
 
+    def _listen(self, result: TickResult, now_ns: int) -> None:
+        """Every speaking caller's frame, cut out of one copy of them all: there may be hundreds."""
+        rows, own = result.utterance_rows, result.own_time
+        frames = result.caller_pcm[rows].tobytes()
+        for at, row in enumerate(rows.tolist()):
+            call = self._rows.get(row)
+            if call is None:
+                continue
+            if row in own:
+                pcm = own[row].tobytes()
+            elif call.rate_hz == NARROWBAND_HZ:
+                pcm = frames[at * FRAME_OCTETS : (at + 1) * FRAME_OCTETS]
+            else:
+                pcm = result.caller_wide[row].tobytes()
+            self._guarded(call, Call.listen, pcm, now_ns)
+
     def _played(self, event: PlayoutEvent, now_ns: int) -> None:
         call = self._rows.get(event.row)
         self._guarded(call, Call.played, event, now_ns)
@@ -375,7 +397,12 @@ class Exchange:
         except FloorError:
             self._out.add(Count("voicefarm_task_errors", ("floor",)))
         except Exception as error:  # noqa: BLE001  the border of a call: its neighbours live on (I9)
-            self._out.add(Failed(call.call_id, error))
+            self._fail(call.call_id, error)
+
+    def _fail(self, call_id: str, error: Exception) -> None:
+        self._out.add(Failed(call_id, error))
+        call = self._calls.get(call_id)
+        if call:
             call.ending = "error"
             self._ending.append(call)
 
@@ -395,6 +422,7 @@ class Exchange:
         opened = call.opened
         self._studio.leave(call)
         stats = self._engine.close(call.row, now_ns)
+        self._studio.settle()
         self._wire.close(call.row)
         recorded = self._taping.end(call.call_id, call.row)
         self._guarded(call, Call.close, reason, stats, now_ns)

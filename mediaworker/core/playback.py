@@ -38,13 +38,14 @@ class Happening(Enum):
 
 
 class PlaybackEvent(NamedTuple):
-    """`samples` of the item were played, `position` of the line."""
+    """`samples` of the item were played, `position` of the line, whose frames have `frame` samples."""
 
     line: int
     item: int
     what: Happening
     samples: int
     position: int
+    frame: int
 
 
 @dataclass(slots=True)
@@ -305,7 +306,8 @@ class Playback:
         self._tell(line, item, Happening.FINISHED, item.staged, item.ends)
 
     def _tell(self, line: int, item: _Item, what: Happening, samples: int, position: int) -> None:
-        self._events.append(PlaybackEvent(line, item.number, what, samples, position))
+        frame = self._queues[line].frame
+        self._events.append(PlaybackEvent(line, item.number, what, samples, position, frame))
 
     def _played(self, line: int, item: _Item) -> int:
         if item.begins < 0:

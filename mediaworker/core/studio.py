@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from mediaworker.core.call import Call
-from mediaworker.core.effects import Effects, Note, Send
+from mediaworker.core.effects import Count, Effects, Note, Send
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import Samples
 from mediaworker.core.lines import ROOM_FRAME
@@ -94,7 +94,6 @@ class _Play(NamedTuple):
 
     asked: MediaPlay | MediaPlayControl
     line: int
-    frame: int
     stream: Stream | None = None
     """Where it is read from a file."""
 
@@ -149,6 +148,10 @@ class Studio:
                 self._coming.add(item)
                 self._library.more(item)
             hungry.discard(item)
+        self.settle()
+
+    def settle(self) -> None:
+        """What was played is told."""
         for event in self._playback.take_events():
             self._happened(event)
 
@@ -164,7 +167,7 @@ class Studio:
         if gain != 1:
             source = Louder(source, gain)
         item = self._playback.add(line, source, frame=frame, streams=stream is not None)
-        self._plays[item] = _Play(message, line, frame, stream)
+        self._plays[item] = _Play(message, line, stream)
         if message.line == "background":
             self._lines.duck(line, depth)
         if stream:
@@ -175,7 +178,7 @@ class Studio:
         line, frame = self._place(message)
         if message.action == "mark":
             item = self._playback.add(line, None, frame=frame)
-            self._plays[item] = _Play(message, line, frame)
+            self._plays[item] = _Play(message, line)
         elif message.action == "flush":
             self._playback.flush(line, self._named(line, message.play_id) if message.play_id else 0)
         elif message.action == "skip":
@@ -252,19 +255,19 @@ class Studio:
         )
         if not failed:
             what: Played = event.what.value
-            self._tell(play.asked, what, play.asked.play_id, event.samples, event.position, frame=play.frame)
+            self._tell(play.asked, what, play.asked.play_id, event.samples, event.position, frame=event.frame)
         if event.what in {Happening.FINISHED, Happening.FLUSHED} and play.stream:
             self._library.close(event.item)
 
     def _tell(
         self, asked: MediaPlay | MediaPlayControl, what: Played, play_id: str, samples: int, position: int,
-        reason: str = "", frame: int = ROOM_FRAME,
+        reason: str = "", frame: int = 0,
     ) -> None:  # fmt: skip
-        """`frame`: of the line, where its call is over."""
+        """`frame`: of the line at that time; 0: as it is now."""
         self._told += 1
+        self._out.add(Count("voicefarm_play", (what,)))
         call = self._calls.get(asked.call_id)
-        if call:
-            frame = self._lines.frame_of_leg(call.row)
+        frame = frame or (self._lines.frame_of_leg(call.row) if call else ROOM_FRAME)
         mark = asked.mark if isinstance(asked, MediaPlayControl) else ""
         rate_hz = frame * 1_000 // TICK_MS
         if asked.reply_to:

@@ -180,7 +180,7 @@ class MediaClose(Message, tag="media.close", frozen=True, kw_only=True):
 @contract
 class MediaAnswer(Message, tag="media.answer", frozen=True, kw_only=True):
     """Answer to any request to a media worker. `reason` when refused: port_busy, full, draining, unknown_call, bad_request,
-    unknown_room, unknown_play, no_recording, recorded.
+    unknown_room, unknown_play, no_recording, recorded, error.
     """
 
     msg_id: str

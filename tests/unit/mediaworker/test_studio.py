@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mediaworker.core.effects import Effect, Released
+from mediaworker.core.effects import Count, Effect, Failed, Note, Released
 from mediaworker.core.exchange import Exchange, Limits
 from mediaworker.core.studio import Loaded
 from shared.contracts import (
     MediaAnswer,
     MediaClose,
+    MediaEnded,
     MediaFormat,
     MediaMix,
     MediaPlay,
@@ -366,6 +367,48 @@ def test_the_end_of_a_call_flushes_what_was_playing_and_its_row_starts_afresh():
     stage.play("c", value=3, samples=160, call_id="c2", line="background")
     assert stage.heard(row) == [3] * 160
     assert not stage.exchange._studio._plays
+
+
+def test_what_a_wide_call_s_end_cut_off_is_told_before_its_end_and_in_its_own_samples():
+    stage = Stage()
+    stage.open(
+        kind="echo", options={"mode": "after_silence"}, format=MediaFormat(codec="G722", payload_type=9)
+    )
+    stage.play("a", samples=8_000)
+    stage.tick(3)
+    effects = stage.do(closing())
+    kinds = [effect.kind for effect in effects if isinstance(effect, Note)]
+    assert kinds == ["play", "call.ended"]
+    (played,) = sent(effects, MediaPlayed, "api.1")
+    assert (played.what, played.samples, played.rate_hz) == ("flushed", 960, 16_000)
+    assert Count("voicefarm_play", ("flushed",)) in effects
+
+
+def failing_studio(stage: Stage) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise KeyError("a mistake of ours")
+
+    stage.engine.lines.playback.add = fail  # type: ignore[method-assign]
+
+
+def test_a_request_that_fails_unforeseen_ends_its_own_call_only():
+    stage = Stage()
+    stage.open("c1", kind="echo")
+    stage.open("c2", kind="echo", port=20_002)
+    failing_studio(stage)
+    assert stage.play() == "error"
+    assert [message.reason for message in sent(stage.effects, MediaEnded)] == ["error"]
+    assert [effect.call_id for effect in stage.effects if isinstance(effect, Failed)] == ["c1"]
+    assert stage.exchange.call("c1") is None
+    assert stage.exchange.call("c2") is not None
+
+
+def test_a_request_about_a_room_that_fails_unforeseen_ends_nobody():
+    stage = Stage()
+    stage.conference("a", "b")
+    failing_studio(stage)
+    assert stage.play(room_id="r", tenant="acme") == "error"
+    assert len(stage.exchange) == 2
 
 
 def test_a_leg_that_is_held_hears_what_is_played_when_it_is_back():
