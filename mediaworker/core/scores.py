@@ -170,7 +170,8 @@ def call_mos(rows: Rows, row: int) -> tuple[float, float]:
     at = np.array([row, row])
     expected, unique = sequence.expected(rows, at), rows.received[at] - rows.duplicate[at]
     length = np.maximum(rows.packet_frames[at], 1.0)
-    heard = np.maximum((unique * length).astype(np.int64), 0)
+    frames = np.where(rows.packet_frames[at] > 0, rows.packet_frames[at], 1.0)
+    heard = np.maximum((unique * frames).astype(np.int64), 0)
     ratio = losses.burst_ratio(rows.lost_frames[at], rows.lost_runs[at], heard, length)
     ratio[_OUT] = 1.0
     gone_in = (expected[_IN] - unique[_IN] + rows.late[row]) / max(int(expected[_IN]), 1)

@@ -55,4 +55,5 @@ def _bursts(rows: Rows, row: int, packets: int) -> _Bursts:
 
 
 def _frames(rows: Rows, row: int, packets: int) -> int:
-    return max(0, int(packets * max(float(rows.packet_frames[row]), 1.0)))
+    """How many frames they are; one each until it is measured."""
+    return max(0, int(packets * (float(rows.packet_frames[row]) or 1.0)))

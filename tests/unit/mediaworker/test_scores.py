@@ -163,6 +163,21 @@ def test_a_calls_score_comes_from_the_losses_of_the_whole_call():
     assert outwards == pytest.approx(inwards, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("packets", "lost", "lost_frames"), [(500, 50, 25), (250, 25, 25), (125, 12, 24), (83, 8, 24)]
+)
+def test_intervals_that_are_all_alike_make_a_call_like_each_of_them(
+    packets: int, lost: int, lost_frames: int
+):
+    legs = Legs()
+    for _ in range(6):
+        legs.pass_by(packets=packets, lost=lost)
+        legs.rows.lost_frames[0] += lost_frames
+        legs.rows.lost_runs[0] += 5
+        legs.scores.step(SPAN)
+    assert call_mos(legs.rows, 0)[0] == pytest.approx(legs.mos, abs=0.005)
+
+
 def test_legs_do_not_mix():
     legs = Legs(3)
     for row, lost in enumerate((0, 25, 100)):

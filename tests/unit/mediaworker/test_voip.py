@@ -44,6 +44,8 @@ def test_a_call_without_losses_is_one_gap_as_long_as_its_packets():
     assert voip_metrics(rows, 0, 77).gap_ms == 970 * 20
     rows.packet_frames[0] = 3.0
     assert voip_metrics(rows, 0, 77).gap_ms == 970 * 60
+    rows.packet_frames[0] = 0.5
+    assert voip_metrics(rows, 0, 77).gap_ms == 970 * 10
 
 
 def test_a_wideband_rating_is_brought_to_100():
