@@ -98,7 +98,8 @@ def _spaced(line: str) -> str:
     """Two spaces, or one after `a=rtpmap:`, are nowhere allowed and widely sent; read as they are they would cost a codec."""
     if not line.startswith(_SPACED):
         return line
-    return _SPACES.sub(" ", line).replace(": ", ":", 1)
+    name, colon, value = _SPACES.sub(" ", line).partition(":")
+    return f"{name}{colon}{value.lstrip(' ')}"
 
 
 def _is_kept(line: str) -> bool:

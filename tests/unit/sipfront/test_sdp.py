@@ -51,6 +51,10 @@ def test_parts_of_a_stream():
     assert not read(offer(m="audio 6000/1 RTP/AVP 0")).streams[0].several_ports
 
 
+def test_parameters_keep_their_spaces():
+    assert read(OFFER.replace("a=fmtp:96 0-16", "a=fmtp:96 x: y")).streams[0].codecs[2].fmtp == "x: y"
+
+
 @pytest.mark.parametrize(
     ("strict", "sent"),
     [
