@@ -5,11 +5,11 @@ import base64
 
 import pylibsrtp
 
-from shared.contracts import SrtpKeys
+from shared.contracts import SrtpKeys, SrtpSuite
 from tests.support.phone import Phone, Reply
 from tests.support.srtp_peer import SrtpPeer, key_bytes
 
-SUITE = "AES_CM_128_HMAC_SHA1_80"
+SUITE: SrtpSuite = "AES_CM_128_HMAC_SHA1_80"
 KEY_BYTES = 30
 
 
