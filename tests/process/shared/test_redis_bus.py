@@ -68,7 +68,7 @@ async def test_reader_ends_when_it_is_cancelled_in_the_moment_an_entry_arrives(r
     async def read_on(stream: str) -> None:
         reader = bus.reader(stream)
         while True:
-            await reader.read(block_ms=1_000)
+            await reader.read(block_ms=100)
 
     for n in range(300):
         stream = f"s{n % 7}"
