@@ -37,7 +37,10 @@ class SpeechGate:
         span = self._rows.span(phase)
         wanted = self._rows.detect[span] & self._rows.started[span]
         self._lists[phase] = np.flatnonzero(wanted) + span.start
+        before = self._coded[phase]
         self._coded[phase] = np.flatnonzero(wanted & self._rows.coded[span]) + span.start
+        for row in np.setdiff1d(before, self._coded[phase]).tolist():
+            self._past.forget(row)  # what it said before it changed its codec and changed it back is long ago
 
     def step(self, phase: int, own_time: OwnTime) -> tuple[list[SpeechEvent], npt.NDArray[np.int32]]:
         """Events of this frame; rows inside an utterance, those that ended with this frame included, but for those whose

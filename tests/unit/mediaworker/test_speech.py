@@ -92,3 +92,20 @@ def test_the_pre_roll_ends_before_what_the_utterance_gets_of_this_tick():
         gate.step(0, own)
         ends.append(int(gate.pre_roll(0)[-1]))
     assert ends == [int(MU_LAW.decoder[0x80 + frame]) for frame in (18, 19, 17)]
+
+
+def test_what_was_said_before_a_codec_came_and_went_is_in_no_pre_roll():
+    rows, gate = bed(True)
+
+    def say(number: int, *, coded: bool) -> None:
+        rows.coded[0] = rows.wide[0] = coded
+        gate.changed(0)
+        rows.caller_wide[0] = number
+        for _ in range(5):
+            gate.step(0, {})
+
+    say(1, coded=True)
+    assert set(gate.pre_roll(0).tolist()) == {1}
+    say(2, coded=False)
+    say(3, coded=True)
+    assert set(gate.pre_roll(0).tolist()) == {3}
