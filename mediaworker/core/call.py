@@ -21,7 +21,6 @@ from mediaworker.core.legs import (
     LegStats,
     PlayoutEvent,
     QualityEvent,
-    Samples,
     Speech,
     SpeechEvent,
 )
@@ -164,9 +163,12 @@ class Call:
         """The speech detector said something. Raises FloorError where that cannot be."""
         self._carry_out(self._floor_event(event.kind, now_ns), event, now_ns)
 
-    def listen(self, pcm: Samples, now_ns: int) -> None:
-        """What the caller said in this tick inside an utterance of the detector's, at `rate_hz`: mostly one frame."""
-        if not self.floor.in_utterance or not len(pcm):
+    def listen(self, pcm: bytes, now_ns: int) -> None:
+        """What the caller said in this tick inside an utterance of the detector's, at `rate_hz`: mostly one frame.
+
+        The one step of a call that is taken in every tick, by hundreds of calls: it is kept short.
+        """
+        if not pcm or not self.floor.in_utterance:
             return
         frame = self._utterance.listen(self.links.epoch, pcm, self.rate_hz)
         if frame:

@@ -149,7 +149,11 @@ class Effects:
         self._items.append(effect)
 
     def utterance(self, worker_id: str, frame: UtteranceFrame, rate_hz: int = NARROWBAND_HZ) -> None:
-        self._frames.setdefault((worker_id, rate_hz), []).append(frame)
+        key = (worker_id, rate_hz)
+        frames = self._frames.get(key)
+        if frames is None:
+            frames = self._frames[key] = []
+        frames.append(frame)
 
     def take(self) -> list[Effect]:
         """Everything gathered since the last time, in order, audio last."""

@@ -389,6 +389,11 @@ class Engine:
         """The phase that the last `tick` served."""
         return (self._phase - 1) % self.phases
 
+    @property
+    def round_over(self) -> bool:
+        """Whether the last `tick` was the last of its 20 ms that had legs to serve."""
+        return self._phase == 0 or not any(self.rows.live[self._phase :])
+
     def rtcp_out(self, now_ns: int) -> list[RtcpPacket]:
         """RTCP packets to send now."""
         return self._reports.take(now_ns)

@@ -89,7 +89,9 @@ class Playout:
     # --- per leg
 
     def queue(self, row: int, turn: int, segment: int, pcm: Samples, *, last: bool) -> int:
-        line = self._lines.setdefault(row, _Line(self._frame(row)))
+        line = self._lines.get(row)
+        if line is None:
+            line = self._lines[row] = _Line(self._frame(row))
         taken = min(len(pcm), self.room(row))
         open_segment = line.segments[-1] if line.segments else None
         if (

@@ -6,7 +6,8 @@ One `Utterance` per call that listens. It is bounded by the longest utterance th
 what was said once it is aborted or the next one starts. It must not know workers or epochs beyond passing them on.
 """
 
-from mediaworker.core.legs import Samples
+import numpy as np
+
 from mediaworker.core.rates import AtRate
 from shared.contracts import Mark, UtteranceFrame
 from shared.units import BYTES_PER_SAMPLE, NARROWBAND_HZ, ms_to_samples, samples_to_ms
@@ -16,6 +17,8 @@ _SLACK_MS = 1_000
 
 _OVER = (Mark.END, Mark.ABORT)
 """A tuple: it is asked for every frame, and a member of an enumeration is slow to hash."""
+_AUDIO = Mark.AUDIO
+"""Members are slow to look up, too."""
 
 
 class Utterance:
@@ -69,20 +72,23 @@ class Utterance:
         self.turn, self.mark, self.ended_ns, self._silence_ms = turn, Mark.START, -1, 0
         return UtteranceFrame(self._call_id, epoch, turn, 0, Mark.START, pcm)
 
-    def listen(self, epoch: int, samples: Samples, rate_hz: int) -> UtteranceFrame | None:
+    def listen(self, epoch: int, pcm: bytes, rate_hz: int) -> UtteranceFrame | None:
         """`audio` of a leg that may have changed its rate since the utterance began."""
-        return self.audio(epoch, self._stream.feed(samples, rate_hz).tobytes()) if self.is_open else None
+        if rate_hz != self._stream.rate_hz and self.is_open:
+            pcm = self._stream.feed(np.frombuffer(pcm, np.int16), rate_hz).tobytes()
+        return self.audio(epoch, pcm)
 
     def audio(self, epoch: int, pcm: bytes) -> UtteranceFrame | None:
         """Some more audio at `rate_hz`, or None where there is no open utterance or it is full."""
-        if not self.is_open:
+        if self.mark in _OVER:
             return None
-        if len(self._pcm) + len(pcm) > self._bound:
+        kept = self._pcm
+        octets = len(kept)
+        if octets + len(pcm) > self._bound:
             self.dropped += 1
             return None
-        offset = self.samples
-        self._pcm += pcm
-        return UtteranceFrame(self._call_id, epoch, self.turn, offset, Mark.AUDIO, pcm)
+        kept += pcm
+        return UtteranceFrame(self._call_id, epoch, self.turn, octets // BYTES_PER_SAMPLE, _AUDIO, pcm)
 
     def note(self, epoch: int, mark: Mark, silence_ms: int, now_ns: int) -> UtteranceFrame:
         """PAUSE, RESUME, END or ABORT at the present end of the audio."""

@@ -18,9 +18,15 @@ from shared.bus.port import Append, Batch, Entry
 from shared.errors import BusError
 
 _FIELD = b"m"
-_END_IF_NONE = (
-    "if redis.call('PTTL', KEYS[1]) < 0 then return redis.call('PEXPIRE', KEYS[1], ARGV[1]) end return 0"
-)
+_APPEND = """
+for n, stream in ipairs(KEYS) do
+    local maxlen, ttl, payload = ARGV[3 * n - 2], ARGV[3 * n - 1], ARGV[3 * n]
+    redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'm', payload)
+    if ttl ~= '0' and redis.call('PTTL', stream) < 0 then redis.call('PEXPIRE', stream, ttl) end
+end
+return #KEYS
+"""
+"""One command for any number of entries: the client's work is per command and per reply, and far above the server's."""
 _FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
 Client = Any
@@ -47,15 +53,11 @@ class RedisBus:
         self._client = client
 
     async def append(self, items: Sequence[Append]) -> None:
-        pipe = self._client.pipeline(transaction=False)
-        ends: dict[str, int] = {}
-        for stream, payload, maxlen, ttl_ms in items:
-            pipe.xadd(stream, {_FIELD: payload}, maxlen=maxlen, approximate=True)
-            if ttl_ms:
-                ends[stream] = ttl_ms
-        for stream, ttl_ms in ends.items():
-            pipe.eval(_END_IF_NONE, 1, stream, ttl_ms)
-        await run(pipe.execute())
+        if not items:
+            return
+        streams = [item.stream for item in items]
+        values = [value for _, payload, maxlen, ttl_ms in items for value in (maxlen, ttl_ms, payload)]
+        await run(self._client.eval(_APPEND, len(streams), *streams, *values))
 
     def reader(self, stream: str, *, after: str = "0-0", max_age_ms: int | None = None) -> "RedisReader":
         return RedisReader(self._client, stream, after, max_age_ms)

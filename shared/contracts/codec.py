@@ -30,6 +30,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", omit_def
 M = TypeVar("M", bound=type[Message])
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
+_ENCODER = msgspec.msgpack.Encoder()
+
 _BY_TAG: dict[str, type[Message]] = {}
 _UPGRADES: dict[tuple[str, int], Upgrade] = {}
 
@@ -60,10 +62,17 @@ def contracts() -> Mapping[str, type[Message]]:
 
 def encode(message: Message) -> bytes:
     """The bytes of a message; bytes fields stay bytes."""
-    fields = msgspec.to_builtins(message, builtin_types=(bytes,))
-    fields["v"] = message.version
-    packed: bytes = msgpack.packb(fields, use_bin_type=True)
-    return packed
+    packed = _ENCODER.encode(message)
+    head, body = _one_more(packed)
+    return b"".join((head, body, b"\xa1v", _ENCODER.encode(message.version)))
+
+
+def _one_more(packed: bytes) -> tuple[bytes, memoryview]:
+    """The head of a map that has one more entry than this one, and what follows it (MessagePack: fixmap, map 16)."""
+    short = packed[0] & 0xF0 == 0x80
+    count = packed[0] & 0x0F if short else int.from_bytes(packed[1:3], "big")
+    head = bytes([0x80 | count + 1]) if count < 0x0F else b"\xde" + (count + 1).to_bytes(2, "big")
+    return head, memoryview(packed)[1 if short else 3 :]
 
 
 def decode(data: bytes) -> Message:

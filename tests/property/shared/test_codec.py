@@ -1,5 +1,7 @@
 """Any message survives the wire, and any bytes are either a message or a ContractError."""
 
+import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from shared.contracts import (
     CallEvent,
     DtmfReceived,
     Mark,
+    Message,
     PcmToStt,
     SegmentPlayed,
     SpeechStarted,
@@ -46,6 +49,22 @@ messages = st.one_of(
 @given(messages)
 def test_any_message_survives_the_wire(message: object) -> None:
     assert decode(encode(message)) == message
+
+
+@given(messages)
+def test_the_bytes_are_those_of_a_map_with_the_version_last(message: Message) -> None:
+    fields = msgspec.to_builtins(message, builtin_types=(bytes,))
+    assert encode(message) == msgpack.packb({**fields, "v": message.version}, use_bin_type=True)
+
+
+@pytest.mark.parametrize("fields", [0, 1, 13, 14, 15, 16, 40])
+def test_a_map_of_any_length_takes_the_version(fields: int) -> None:
+    names = [f"field_{n}" for n in range(fields)]
+    kind = msgspec.defstruct(
+        "Long", [(name, int) for name in names], bases=(Message,), tag="test.long", kw_only=True
+    )
+    message = kind(**dict.fromkeys(names, 5))
+    assert encode(message) == msgpack.packb({"t": "test.long", **dict.fromkeys(names, 5), "v": 1})
 
 
 @given(st.binary(max_size=200))

@@ -76,6 +76,7 @@ def test_own_time_of_a_caller_goes_into_the_utterance_instead() -> None:
     row = bench.open(kind="transcribe", format=G722)
     bench.speech(row, Speech.ONSET)
     result = TickResult(
+        caller_pcm=bench.engine.rows.caller_pcm,
         caller_wide=bench.engine.rows.caller_wide,
         utterance_rows=np.array([row], np.int32),
         own_time={row: np.ones(960, np.int16)},

@@ -68,6 +68,18 @@ def test_legs_fill_one_phase_before_the_next_and_spread_then():
     assert (phases.count(0), phases.count(1)) == (300, 300)
 
 
+def test_the_round_is_over_with_the_last_phase_that_has_legs():
+    media = engine(700, phases=2)
+    for _ in range(PHASE_FILL):
+        media.open(leg_setup(), 0)
+    over = [media.round_over for tick in range(3) if media.tick(tick * 10_000_000)]
+    assert over == [True, True, True]
+    media.tick(30_000_000)
+    media.open(leg_setup(), 0)
+    over = [media.round_over for tick in range(4, 8) if media.tick(tick * 10_000_000)]
+    assert over == [False, True, False, True]
+
+
 def test_the_legs_of_a_room_share_a_phase():
     media = engine(300, phases=2)
     rows = [media.open(leg_setup(room=5 if number % 10 == 0 else -1), 0) for number in range(150)]
