@@ -122,6 +122,7 @@ class RtpLeg:
         """What the leg receives, frame by frame, until it is stopped."""
         while (frame := await self._received.get()) is not None:
             yield frame
+        self._received.put_nowait(None)  # for who asks again
 
     async def set_remote(self, remote: Address) -> None:
         """Another peer from now on: packets go there and are taken from there."""
@@ -210,7 +211,8 @@ class RtpGateway:
     async def close(self) -> None:
         """Stops every leg and the thread."""
         for leg in list(self._legs):
-            await self.stop(leg)
+            with contextlib.suppress(RuntimeError):  # the thread has failed: its legs have ended
+                await self.stop(leg)
         self._ending.set()
         await asyncio.to_thread(self._thread.join, THREAD_S)
 
@@ -259,6 +261,8 @@ class RtpGateway:
             raise RuntimeError("the gateway is not running")
         future: asyncio.Future[T] = self._loop.create_future()
         self._calls.append((act, future))
+        if self._ending.is_set() and not future.done():  # the thread may not look any more
+            future.set_exception(RuntimeError("the gateway ended"))
         return await future
 
     # --- the gateway's thread
@@ -278,16 +282,20 @@ class RtpGateway:
             while self._calls:
                 _, future = self._calls.popleft()
                 self._tell(partial(_fail, future, RuntimeError("the gateway ended")))
+            for sending in self._sending.values():
+                self._tell(sending.leg.end)
 
     def _carry_out(self, sockets: SocketPairs) -> None:
         while self._calls:
-            act, future = self._calls.popleft()
+            # What fails unforeseen stays in the queue, and whoever asked for it hears of it with the thread's end.
+            act, future = self._calls[0]
             try:
                 result = act(sockets)
             except (Refused, ValueError, OSError) as error:
                 self._tell(partial(_fail, future, error))
             else:
                 self._tell(partial(_succeed, future, result))
+            self._calls.popleft()
 
     def _tell(self, say: Callable[[], None]) -> None:
         if self._loop:

@@ -240,6 +240,30 @@ def _packet_types(data: bytes) -> list[int]:
     return types
 
 
+async def test_who_asks_again_after_the_end_hears_of_the_end() -> None:
+    async with gateway() as ours:
+        leg = await ours.start()
+        await leg.stop()
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                assert [frame async for frame in leg.frames()] == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_a_gateway_whose_thread_failed() -> None:
+    def fail(_: object) -> None:
+        raise KeyError("a mistake")
+
+    async with gateway() as ours, asyncio.timeout(20):
+        leg = await ours.start()
+        reading = asyncio.ensure_future(anext(leg.frames(), None))
+        with pytest.raises(RuntimeError):
+            await ours.call(fail)
+        assert await reading is None
+        with pytest.raises(RuntimeError):
+            await ours.start()
+
+
 def test_static_payload_types_need_no_words() -> None:
     known = [(format_of(kind, None, None, None).codec, kind) for kind in (0, 8, 9, 11)]
     assert known == [("PCMU", 0), ("PCMA", 8), ("G722", 9), ("L16", 11)]

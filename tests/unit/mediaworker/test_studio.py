@@ -497,6 +497,22 @@ def test_who_becomes_deaf_or_hears_again_does_so_within_a_frame_without_a_step()
     assert np.abs(np.diff([8_000, *wave, *back])).max() <= 50
 
 
+def test_what_a_voice_was_before_it_was_wide_is_not_heard_when_it_is_narrow_again():
+    stage = Stage()
+    narrow, wide = MediaFormat(codec="PCMU", payload_type=0), MediaFormat(codec="G722", payload_type=9)
+    a = stage.open("a", "conference", port=20_000, room_id="r", format=wide)
+    b = stage.open("b", "conference", port=20_002, room_id="r", format=narrow)
+    speak(stage, {b: 8_000})
+    stage.tick(2)
+    remote = RtpEndpoint(host="127.0.0.1", rtp_port=40_000)
+    stage.engine.update(b, remote, wide)
+    stage.tick(2)
+    stage.engine.update(b, remote, narrow)
+    speak(stage, {b: 0})
+    stage.tick()
+    assert not np.any(stage.engine.rows.sent_wide[a])
+
+
 def test_a_mix_is_carried_out_whole_or_not_at_all():
     stage = Stage()
     a, b = stage.conference("a", "b")
