@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from mediaworker.core import losses, splice
+from mediaworker.core import losses, sequence, splice
 from mediaworker.core.delay import FRAME_NS, DelayTarget
 from mediaworker.core.jitter import AHEAD, JitterRing
-from mediaworker.core.rows import Index, Ints, Mask, Rows
+from mediaworker.core.rows import NO_FRAME, Floats, Index, Ints, Mask, Rows
 from mediaworker.core.timeline import Act
 
 SPARE_NS: Final = FRAME_NS + 250_000
@@ -30,6 +30,8 @@ MOST_AT_ONCE: Final = 32
 """Legs of a tick that may give back a frame, those first that have waited longest: after a pause of the host all would."""
 PAUSE_FRAMES: Final = 5
 """A gap in time without one in the numbers that is longer than this is a sender's who says nothing when it is silent."""
+LONGEST_PACKET: Final = 3
+"""Frames of a packet where it is not known yet how long they are."""
 CLOCK_TICKS: Final = 50
 RESTART_NS: Final = 250 * 1_000_000
 """Ticks this late are not caught up with: nothing was served in between, or rounds were given up."""
@@ -145,14 +147,20 @@ class Pace:
     def _hole_before_more(self, at: Index, spare: Ints) -> tuple[Ints, Ints]:
         rows, ring = self._rows, self._ring
         gap, number = ring.next_there(at)
-        before = ring.number(at, rows.last_good[at])
-        silence = (gap > 0) & ((number == before + 1) | (number == rows.calm_ext[at] + 1))
+        known = ring.number(at, rows.last_good[at])
+        before = np.where(known == NO_FRAME, rows.calm_ext[at], known)
+        missing = sequence.missing(rows, at, before, number)
+        silence = (gap > 0) & (gap < AHEAD) & ((missing == 0) | (number == rows.calm_ext[at] + 1))
         enough = np.where(silence, np.maximum(spare // FRAME_NS, 0), rows.waited[at])
         # A loss whose place may still be taken: the delay is below its goal, so that waiting costs nothing.
         may_come = ~silence & (spare < 0) & (rows.waited[at] == 0)
         passed = np.where((gap < AHEAD) & ~may_come, np.minimum(gap, enough), 0)
-        self._pass(at, passed, silence)
-        rows.silent_sender[at[silence & (gap >= PAUSE_FRAMES)]] = True
+        # No more is lost than what is missing can have held; the rest of the gap is the sender's silence.
+        lost = np.where(
+            silence, 0, np.minimum(gap, np.ceil(missing * self._packet_frames(at)).astype(np.int64))
+        )
+        self._pass(at, passed, np.minimum(passed, lost))
+        rows.silent_sender[at[(gap < AHEAD) & (gap - lost >= PAUSE_FRAMES)]] = True
         left = gap - passed
         rows.waited[at] = np.where(silence, 0, rows.waited[at])
         act = np.full(len(at), int(Act.LOSS))
@@ -161,13 +169,22 @@ class Pace:
         act[may_come] = Act.HOLD
         step = np.ones(len(at), np.int64)
         step[may_come | (silence & (left > 0) & (spare < 0))] = 0
-        lost = at[act == Act.LOSS]
-        if lost.size:
-            losses.note(rows, lost, rows.play[lost])
+        self._note_losses(at[act == Act.LOSS], before[act == Act.LOSS])
         return act, step
 
-    def _pass(self, at: Index, passed: Ints, silence: Mask) -> None:
-        """Moves playout over frames that are lost and were waited for, or over silence."""
+    def _packet_frames(self, at: Index) -> Floats:
+        known = self._rows.packet_frames[at]
+        return np.where(known > 0, known, LONGEST_PACKET)
+
+    def _note_losses(self, at: Index, before: Ints) -> None:
+        """Frames due that are not heard as a whole; where no number is missing the sender said no more than that."""
+        rows = self._rows
+        lost = at[sequence.missing(rows, at, before, rows.seen_top[at] + 1) > 0]
+        if lost.size:
+            losses.note(rows, lost, rows.play[lost])
+
+    def _pass(self, at: Index, passed: Ints, lost: Ints) -> None:
+        """Moves playout over frames that were waited for, the first `lost` of which are lost, or over silence."""
         rows = self._rows
         for index in np.flatnonzero(passed).tolist():
             row, first = int(at[index]), int(rows.play[at[index]])
@@ -176,7 +193,7 @@ class Pace:
                 self.passed.append((row, first, min(count, ALIVE_FRAMES)))
             rows.waited[row] -= count
             rows.held[row] = max(0, int(rows.held[row]) - count)
-            for frame in range(first, first + int(passed[index])) if not silence[index] else ():
+            for frame in range(first, first + int(lost[index])):
                 losses.note(rows, at[index : index + 1], np.array([frame]))
         rows.play[at] += passed
 

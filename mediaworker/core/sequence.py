@@ -77,6 +77,16 @@ def repeated(rows: Rows, at: Index, ext: Ints) -> Mask | None:
     return again if np.count_nonzero(again) else None
 
 
+def missing(rows: Rows, at: Index, before: Ints, number: Ints) -> Ints:
+    """[N] how many of the numbers between these two never came; what is older than the window counts as missing."""
+    between = np.maximum(number - before - 1, 0)
+    first = np.maximum(rows.seen_top[at] - number + 1, 0)
+    inside = np.minimum(between, np.maximum(WINDOW - first, 0))
+    shift, width = (np.minimum(bits, WINDOW - 1).astype(np.uint64) for bits in (first, inside))
+    came = np.bitwise_count((rows.seen[at] >> shift) & ((_ONE << width) - _ONE))
+    return between - came
+
+
 def expected(rows: Rows, at: Index) -> Ints:
     """Packets that should have come since the leg's first one (A.3)."""
     span: Ints = np.where(rows.received[at] > 0, rows.ext_max[at] - rows.base_ext[at] + 1, 0)

@@ -14,6 +14,10 @@ class Figures:
     patience: int
     hurried: int
     alive: int
+    longest: int
+    """Frames of a packet."""
+    window: int
+    """Numbers that are remembered."""
 
 
 @dataclass
@@ -44,6 +48,8 @@ class PlainPace:
     run: int = 0
     last_good: int = -1
     losses: int = 0
+    came: set[int] = field(default_factory=set)
+    """Numbers of all packets, late ones included."""
     frames: dict[int, tuple[int, Frame]] = field(default_factory=dict)
 
     def insert(self, at: int, frame: Frame) -> None:
@@ -53,6 +59,11 @@ class PlainPace:
     def there(self, at: int) -> Frame | None:
         found = self.frames.get(at % self.slots)
         return found[1] if found and found[0] == at else None
+
+    def missing(self, before: int, number: int) -> int:
+        newest = max(self.came, default=0)
+        came = {there for there in self.came if there > newest - self.figures.window}
+        return sum(there not in came for there in range(before + 1, number))
 
     def tick(self, now: float) -> tuple[str, int]:
         """What becomes of the leg in this tick, and which frame is meant."""
@@ -101,19 +112,19 @@ class PlainPace:
             self.there(self.play + gap) if gap < self.ahead else None,
             self.there(self.last_good),
         )
-        silence = bool(
-            following and gap and following.number in {before.number + 1 if before else None, self.calm + 1}
-        )
+        known = before.number if before else self.calm
+        missing = self.missing(known, following.number) if following else 0
+        silence = bool(following and gap and (not missing or following.number == self.calm + 1))
         if not silence and spare < 0 and self.waited == 0:
             return "HOLD", 0
         enough = max(int(spare // FRAME), 0) if silence else self.waited
         passed = min(gap, enough) if gap < self.ahead else 0
         self.play += passed
         self.waited = 0 if silence else self.waited - passed
-        self.losses += 0 if silence else passed
+        self.losses += 0 if silence else min(passed, missing * self.figures.longest)
         if passed == gap and following and following.whole:
             return "PLAY", 1
         if silence and passed < gap:
             return "QUIET", 0 if spare < 0 else 1
-        self.losses += 1
+        self.losses += self.missing(known, max(self.came, default=0) + 1) > 0
         return "LOSS", 1

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import jitter, pace
+from mediaworker.core import jitter, pace, sequence
 from mediaworker.core.delay import FRAME_NS, DelayTarget
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.pace import Pace
@@ -37,6 +37,7 @@ event = st.one_of(
 
 FIGURES = Figures(
     spare=pace.SPARE_NS / MS, hurry=pace.HURRY_NS / MS, patience=pace.PATIENCE, hurried=pace.HURRY, alive=pace.ALIVE_FRAMES,
+    longest=pace.LONGEST_PACKET, window=sequence.WINDOW,
 )  # fmt: skip
 
 
@@ -60,6 +61,8 @@ class Bed:
         """The sender's next frame, or half of it; what is late or too far ahead is only counted on."""
         frame, number = self.next[row]
         self.next[row] = frame + 1, number + 1
+        sequence.repeated(self.rows, np.array([row]), np.array([number]))
+        self.legs[row].came.add(number)
         if not self.legs[row].play <= frame < self.legs[row].play + jitter.AHEAD:
             return
         octets = np.random.default_rng(frame).integers(0x80, 0x98, 160) + 128 * np.random.default_rng(

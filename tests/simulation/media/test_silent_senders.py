@@ -76,3 +76,30 @@ def test_packets_of_any_length_are_heard_without_a_hole(size: int):
     heard = np.concatenate(caller.caller[30:-10])
     assert np.abs(np.diff(heard.astype(int))).max() <= np.abs(np.diff(words.astype(int))).max() * 1.4
     assert np.abs(heard.reshape(-1, 160).astype(int)).max(axis=1).min() > 6_000
+
+
+@pytest.mark.parametrize("size", [80, 160, 240])
+def test_pauses_of_a_sender_of_any_packets_are_no_losses_and_end_utterances(size: int):
+    rng = np.random.default_rng(8)
+    caller = Caller(Engine(2, seed=1, phases=1), leg_setup(detect_speech=True))
+    sent: list[tuple[int, bytes]] = []
+    time_ms = 0
+    for _ in range(10):
+        for place in range(0, 480 * 20, size):
+            data = caller.packet(tone(300, size, start=place))
+            sent.append((int((time_ms + place / 8 + rng.uniform(0, 45)) * 1_000_000), data))
+        time_ms += 480 * 20 // 8 + 800
+        caller.stamp += 800 * 8
+    sent.sort()
+    while sent:
+        while sent and sent[0][0] <= caller.now_ns + 20_000_000:
+            arrived_ns, data = sent.pop(0)
+            caller.arrive(data, arrived_ns)
+        caller.tick()
+    caller.tick(100)
+    rows, row = caller.engine.rows, caller.row
+    assert rows.reordered[row] > 0
+    assert rows.lost_frames[row] <= rows.late[row] + 3
+    assert rows.silent_sender[row]
+    # All but the first: until then he may have been cut off.
+    assert [event.kind.name for result in caller.results for event in result.speech].count("END") == 9

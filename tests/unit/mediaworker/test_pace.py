@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mediaworker.core import sequence
 from mediaworker.core.delay import FRAME_NS, DelayTarget
 from mediaworker.core.jitter import JitterRing
 from mediaworker.core.pace import ALIVE_FRAMES, MOST_AT_ONCE, PATIENCE, Pace, Special, TickClock
@@ -33,6 +34,7 @@ class Line:
             if octet != QUIET:
                 packet[0, 12:] = rng.integers(0x80, 0x98, 160) + 128 * rng.integers(0, 2, 160)
             number = np.array([frame if ext is None else ext])
+            sequence.repeated(self.rows, AT, number)
             self.ring.insert(AT, np.array([frame]), number, np.array([0]), packet)
 
     def tick(self, times: int = 1) -> tuple[Act, int]:
@@ -109,6 +111,31 @@ def test_a_gap_without_a_missing_number_is_silence_and_as_long_as_the_delay_want
     assert line.rows.silent_sender[0]
     assert line.rows.lost_frames[0] == 0
     assert line.tick(3) == (Act.PLAY, 14)
+
+
+def test_no_more_is_lost_than_what_is_missing_can_have_held():
+    line = Line()
+    line.insert(0)
+    line.tick()
+    line.tick(40)
+    # The first packet of what is said after a silence of 29 frames is lost.
+    line.insert(31, ext=2)
+    line.rows.packet_frames[0] = 1
+    assert line.tick() == (Act.PLAY, 31)
+    assert line.rows.lost_frames[0] == 1
+    assert line.rows.silent_sender[0]
+
+
+def test_a_loss_of_long_packets_is_as_long_as_they_are():
+    line = Line()
+    line.insert(0)
+    line.tick()
+    line.tick(10)
+    line.rows.packet_frames[0] = 3
+    line.insert(7, ext=3)
+    assert line.tick() == (Act.PLAY, 7)
+    assert line.rows.lost_frames[0] == 6
+    assert not line.rows.silent_sender[0]
 
 
 def test_numbers_of_noise_and_key_presses_are_not_missing():

@@ -72,3 +72,25 @@ def test_nothing_is_expected_before_the_first_packet():
     rows = Rows(1, 1)
     rows.take(0)
     assert sequence.expected(rows, AT)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("came", "before", "number", "missing"),
+    [
+        ([1, 2, 3], 1, 3, 0),
+        ([1, 3], 1, 3, 1),
+        ([1, 3, 2], 1, 3, 0),
+        ([1, 3, 6], 1, 6, 3),
+        ([1, 3, 6], 1, 7, 3),
+        ([5, 9], 9, 5, 0),
+        ([1, 2, 200], 1, 200, 198),
+        ([1, 100, 101, 102], 1, 102, 98),
+        ([*range(1, 70)], 1, 69, 4),
+    ],
+)
+def test_numbers_between_two_that_never_came(came: list[int], before: int, number: int, missing: int):
+    rows = Rows(1, 1)
+    for ext in came:
+        sequence.repeated(rows, np.array([0]), np.array([ext]))
+    found = sequence.missing(rows, np.array([0]), np.array([before]), np.array([number]))
+    assert found.tolist() == [missing]
