@@ -43,6 +43,8 @@ STATIC: Final[dict[int, tuple[CodecName, int]]] = {
     0: ("PCMU", 8_000), 8: ("PCMA", 8_000), 9: ("G722", 8_000), 11: ("L16", 44_100),
 }  # fmt: skip
 """Payload types that need no agreement (RFC 3551 table 4), of those that are spoken here."""
+MEANT_OTHERWISE: Final = frozenset({*range(35), *range(72, 77)}) - STATIC.keys()
+"""Assigned to what is not spoken here, or reserved (RFC 3551 tables 4 and 5): no agreement gives them another meaning."""
 NOWHERE: Final = RtpEndpoint(host="240.0.0.1", rtp_port=9)
 """Where a leg without a remote sends, which it does not, and whom it takes packets from: nobody has this address
 (RFC 1112 section 4).
@@ -389,6 +391,8 @@ def format_of(
     """What a payload type means. ValueError where that is not known, or contradicts the rest."""
     if not 0 <= payload_type <= 127:
         raise ValueError(f"payload type {payload_type}")
+    if payload_type in MEANT_OTHERWISE:
+        raise ValueError(f"payload type {payload_type} means something else (RFC 3551 section 6)")
     name, rate = STATIC.get(payload_type, (codec, clock_rate))
     if name is None or rate is None:
         raise ValueError(

@@ -73,6 +73,8 @@ class _Tape:
     first: int = -1
     """The round of the first frame."""
     convert: HalfBand | None = None
+    refused: bool = False
+    """By the disk, the last time: that is said once, not every second."""
 
 
 @dataclass(slots=True)
@@ -325,7 +327,9 @@ class Recorder:
         try:
             complete = tape.file.write((first - tape.first) * per_round, pcm.reshape(-1).view(np.uint8).data)
         except OSError:
-            log.exception("recording not written", call_id=tape.call_id)
+            if not tape.refused:
+                log.exception("recording not written", call_id=tape.call_id)
+        tape.refused = not complete
         if not complete:
             self.dropped_frames += rounds
 

@@ -301,3 +301,20 @@ def test_every_full_second_is_on_disk_before_the_recording_ends(tmp_path: Path) 
     desk.recorder.finish(0)
     desk.settle()
     assert len(samples(tmp_path / "c.wav")) == 120 * 160
+
+
+def test_a_disk_that_stays_full_is_said_once_for_a_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder._bulk = None
+    desk.recorder.begin(0, "c")
+    desk.frames(200, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER_BYTES, before[1]))
+    try:
+        desk.settle()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert desk.recorder.dropped_frames == 200
+    assert [record.message for record in caplog.records].count("recording not written") == 1
