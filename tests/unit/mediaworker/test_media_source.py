@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.media_asked import file_path, source_of
 from mediaworker.core.media_source import NOTHING, Louder, Pcm, Retuned, Silence, Source, Stream, Tone
-from shared.contracts import MediaSource, ToneStep
-from shared.errors import Refused
+from shared.contracts import ToneStep
 
 pytestmark = pytest.mark.unit
 
@@ -131,26 +129,3 @@ def test_what_comes_bit_by_bit_at_half_the_rate_loses_no_odd_sample():
     stream.finish()
     heard.append(drain(source))
     assert len(np.concatenate(heard)) == 99 * 3 // 2
-
-
-def test_sources_asked_for_are_what_they_say():
-    assert len(drain(source_of(MediaSource(kind="silence", ms=20), 3, 8_000))) == 480
-    assert len(source_of(MediaSource(kind="silence", ms=20), 0, 8_000).read(100_000)) == 100_000
-    pcm = np.arange(100).astype("<i2").tobytes()
-    same = source_of(MediaSource(kind="pcm", pcm=pcm), 1, 8_000)
-    assert drain(same).tolist() == list(range(100))
-    assert len(drain(source_of(MediaSource(kind="pcm", pcm=pcm), 1, 16_000))) == 200
-    assert len(drain(source_of(MediaSource(kind="pcm", pcm=pcm, rate_hz=16_000), 2, 8_000))) == 100
-
-
-@pytest.mark.parametrize(
-    ("path", "found"), [("a.wav", "a.wav"), ("a/./b.wav", "a/b.wav"), ("..a/b", "..a/b")]
-)
-def test_paths_below_the_directory_are_taken(path: str, found: str):
-    assert file_path(MediaSource(kind="file", path=path)) == found
-
-
-def test_only_files_have_paths():
-    assert file_path(MediaSource(kind="tone", path="../x")) == ""
-    with pytest.raises(Refused):
-        file_path(MediaSource(kind="file", path="../x"))
