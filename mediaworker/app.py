@@ -35,7 +35,7 @@ from mediaworker.io.recorder import Recorder
 from mediaworker.io.rings import EffectRing, Ring
 from mediaworker.io.schedule import MediaLoop
 from mediaworker.io.sockets import able_here, choose, name_of, open_sockets
-from shared.config import Config, load, parse_port_range
+from shared.config import Config, MediaConfig, load, parse_port_range
 from shared.egress import Egress
 from shared.errors import ConfigError
 from shared.log import get_log, set_up_logs
@@ -71,13 +71,7 @@ class MediaWorker:
             config, ops=msgspec.structs.replace(config.ops, drain_s=grace + DEADLINE_SLACK_S)
         )
         media = config.media
-        self._engine = Engine(
-            media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
-            rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s, rtcp_xr=media.rtcp_xr,
-            opus_complexity=media.opus_complexity,
-            rtcp_proves_life=media.rtcp_proves_life, one_way_s=media.one_way_s, mos_low=media.mos_low,
-            source_policy=media.source_policy,
-        )  # fmt: skip
+        self._engine = _engine_of(media)
         self._sockets = open_sockets(self._engine, media.host, media.sockets)
         identity = Identity(
             role="media",
@@ -99,16 +93,7 @@ class MediaWorker:
         self._recorder = Recorder(
             media.record_dir, self._recorded, prefer=beside_tick if media.priority else None
         )
-        limits = Limits(
-            media_id=self._shell.worker_id,
-            max_call_ns=config.sip.max_call_s * NS_PER_S,
-            media_cidrs=media.media_cidrs,
-            inband_dtmf=media.inband_dtmf,
-            egress=Egress(
-                media.remote_deny, media.remote_allow, own_host=media.advertised_host,
-                own_ports=parse_port_range(media.ports),
-            ),
-        )  # fmt: skip
+        limits = _limits_of(config, self._shell.worker_id)
         self._files = MediaFiles(media.files_dir)
         self._exchange = Exchange(self._engine, self._sockets, self._recorder, limits, self._files)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -263,6 +248,27 @@ def main() -> int:
     if len(ports) < config.media.capacity:
         log.warning("fewer ports than capacity", ports=len(ports), capacity=config.media.capacity)
     return MediaWorker(config, name, ports).run()
+
+
+def _engine_of(media: MediaConfig) -> Engine:
+    return Engine(
+        media.capacity, vad_threshold_dbfs=media.vad_threshold_dbfs, jitter_max_ms=media.jitter_max_ms,
+        rtp_timeout_s=media.rtp_timeout_s, rtp_never_s=media.rtp_never_s, rtcp_xr=media.rtcp_xr,
+        opus_complexity=media.opus_complexity, rtcp_proves_life=media.rtcp_proves_life, one_way_s=media.one_way_s,
+        mos_low=media.mos_low, source_policy=media.source_policy,
+    )  # fmt: skip
+
+
+def _limits_of(config: Config, media_id: str) -> Limits:
+    media = config.media
+    egress = Egress(
+        media.remote_deny, media.remote_allow, own_host=media.advertised_host,
+        own_ports=parse_port_range(media.ports),
+    )  # fmt: skip
+    return Limits(
+        media_id=media_id, max_call_ns=config.sip.max_call_s * NS_PER_S, media_cidrs=media.media_cidrs,
+        inband_dtmf=media.inband_dtmf, egress=egress,
+    )  # fmt: skip
 
 
 def _allow_files(wanted: int) -> None:
