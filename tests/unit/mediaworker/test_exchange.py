@@ -1,6 +1,7 @@
 """Opening and ending calls: every answer once, everything given back once (I1)."""
 
 import gc
+import itertools
 import tracemalloc
 
 import pytest
@@ -283,18 +284,23 @@ def live_through(bench: Bench, number: int) -> None:
     bench.effects.clear()
 
 
+def held_after(bench: Bench, numbers: range) -> int:
+    """Octets in use when these calls are over."""
+    for number in numbers:
+        live_through(bench, number)
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
 def test_calls_that_are_over_leave_nothing_in_memory_but_their_last_answers() -> None:
     bench = Bench()
     tracemalloc.start()
     try:
         for number in range(ANSWERS_KEPT // 3 + 50):
             live_through(bench, number)
-        gc.collect()
-        before, _ = tracemalloc.get_traced_memory()
-        for number in range(10_000, 10_300):
-            live_through(bench, number)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
+        rounds = [held_after(bench, range(first, first + 300)) for first in range(10_000, 11_200, 300)]
     finally:
         tracemalloc.stop()
-    assert grown < 300 * 48, "less than the smallest object per call"
+    grown = [after - before for before, after in itertools.pairwise(rounds)]
+    # Other threads of this process may take memory in one of them; a call that leaves something does so in each.
+    assert min(grown) < 300 * 48, "less than the smallest object per call"
