@@ -289,7 +289,12 @@ class Playback:
     def _pass(self, line: int) -> None:
         """The line came to where something is to be told, or ran dry."""
         queue = self._queues.get(line)
-        if queue:
+        if queue is None:
+            return
+        if self._fill[line] == self._cursor[line]:
+            # What comes next found no place while the stage was full: without it the line would be taken for dry.
+            self._stock(line)
+        else:
             self._look_ahead(line, queue)
 
     def _start(self, line: int, item: _Item) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediaworker.core.media_source import Pcm, Stream
-from mediaworker.core.playback import STAGE_SAMPLES, Playback
+from mediaworker.core.playback import STAGE_SAMPLES, Playback, PlaybackEvent
 from tests.support.reference_playback import PlainLine
 
 pytestmark = pytest.mark.property
@@ -18,7 +18,11 @@ FRAMES = (160, 160, 320)
 
 operation = st.one_of(
     st.tuples(
-        st.just("pcm"), st.integers(0, LINES - 1), st.sampled_from([0, 1, 100, 159, 160, 161, 900, 5_000])
+        st.just("pcm"),
+        st.integers(0, LINES - 1),
+        st.sampled_from(
+            [0, 1, 100, 159, 160, 161, 900, STAGE_SAMPLES - 320, STAGE_SAMPLES - 160, STAGE_SAMPLES, 5_000]
+        ),
     ),
     st.tuples(st.just("stream"), st.integers(0, LINES - 1), st.integers(0, 500)),
     st.tuples(st.just("feed"), st.integers(0, LINES - 1), st.sampled_from([0, 7, 300, STAGE_SAMPLES + 5])),
@@ -128,3 +132,53 @@ def test_lines_play_what_plain_lines_play(operations: list[tuple[str, int, int]]
         getattr(both, name)(line, count)
         both.compare()
     both.tick(0, 60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["short", "long", "stage", "stream", "feed", "mark", "skip", "retune", "tick"]),
+        max_size=40,
+    )
+)
+def test_a_line_that_changes_its_rate_plays_all_it_has_and_tells_of_each(operations: list[str]) -> None:
+    line, frame, streams = Playback(1), 160, []
+    lengths = {"short": 159, "long": 9_000, "stage": STAGE_SAMPLES}
+    told: list[PlaybackEvent] = []
+    for name in operations:
+        if name in lengths:
+            line.add(0, Pcm(np.full(lengths[name], 7, np.int16)), frame=frame)
+        elif name == "stream":
+            streams.append(Stream())
+            line.add(0, streams[-1], frame=frame, streams=True)
+        elif name == "feed" and streams:
+            streams[0].feed(np.full(333, 5, np.int16))
+            streams.pop(0).finish()
+            line.fed(0)
+        elif name == "mark":
+            line.add(0, None, frame=frame)
+        elif name == "skip" and line.current(0):
+            line.flush(0, line.current(0))
+        elif name == "retune":
+            frame = 480 - frame
+            line.retune(0, up=frame == 320)
+        told += ticks(line, frame, 7)
+    for stream in streams:
+        stream.finish()
+    line.fed(0)
+    told += ticks(line, frame, 20_000)
+    assert not line, "nothing waits for ever"
+    became: dict[int, list[str]] = {}
+    for event in told:
+        became.setdefault(event.item, []).append(event.what.value)
+    stories = (["started", "finished"], ["started", "flushed"], ["flushed"], ["mark"])
+    assert all(story in stories for story in became.values())
+    assert [event.position for event in told[-1:]] == [line.position(0)] * bool(told)
+
+
+def ticks(line: Playback, frame: int, count: int) -> list[PlaybackEvent]:
+    for _ in range(count):
+        if not line.ready(np.array([0]))[0]:
+            break
+        line.play(np.array([0]), np.zeros((1, frame), np.int16))
+    return line.take_events()

@@ -49,6 +49,18 @@ def test_items_longer_than_the_stage_are_played_whole():
     assert playback.position(0) == count
 
 
+@pytest.mark.parametrize("after", ["pcm", "mark"])
+def test_what_follows_an_item_that_filled_the_stage_to_the_last_sample_is_played(after: str):
+    """Half a second exactly: the next one begins where there was no place for its first sample."""
+    playback = Playback(1)
+    playback.add(0, pcm(1, STAGE_SAMPLES), frame=160)
+    playback.add(0, pcm(2, 160) if after == "pcm" else None, frame=160)
+    playback.add(0, pcm(3, 160), frame=160)
+    heard = [sample for _ in range(STAGE_SAMPLES // 160 + 2) for sample in tick(playback)]
+    assert heard == [1] * STAGE_SAMPLES + ([2] * 160 if after == "pcm" else []) + [3] * 160
+    assert not playback
+
+
 def test_an_empty_line_has_nothing_to_tell_or_do():
     playback = Playback(2)
     playback.fed(0)
