@@ -115,10 +115,15 @@ class Ducker:
     def forget(self, line: int) -> None:
         self._gain[line] = self.depth[line] = 1
 
+    def begin(self, line: int) -> None:
+        """Something new is played on it: from its first sample on as loud as it should be, whatever was before."""
+        self._gain[line] = np.nan
+
     def apply(self, lines: Index, frames: Samples, under: Mask) -> npt.NDArray[np.int32]:
         """[R, S] frames of the lines, softer where `under` [R] says that something is heard over them."""
         before = self._gain[lines]
         wanted = np.where(under, self.depth[lines], 1.0)
+        before = np.where(np.isnan(before), wanted, before)
         gain = np.clip(wanted, before - DUCK_STEP, before + RETURN_STEP)
         self._gain[lines] = gain
         if np.count_nonzero(before != 1) or np.count_nonzero(gain != 1):

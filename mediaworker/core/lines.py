@@ -39,9 +39,11 @@ class Lines:
     def of_room(self, number: int, line: PlayLine) -> int:
         return self._legs + number + self._half * (line == "background")
 
-    def duck(self, line: int, depth: float) -> None:
-        """How soft a background line is while something is heard over it: a gain."""
+    def duck(self, line: int, depth: float, *, begins: bool = False) -> None:
+        """How soft a background line is while something is heard over it: a gain. `begins`: nothing was on it before."""
         self._ducker.depth[line] = depth
+        if begins:
+            self._ducker.begin(line)
 
     def set_wide(self, row: int, *, wide: bool) -> None:
         """A leg's rate from now on; what waits on its lines goes on at the new one."""

@@ -166,10 +166,11 @@ class Studio:
         source: Source = stream or source_of(message.source, message.loops, rate_hz)
         if gain != 1:
             source = Louder(source, gain)
+        begins = not self._playback.frame(line)
         item = self._playback.add(line, source, frame=frame, streams=stream is not None)
         self._plays[item] = _Play(message, line, stream)
         if message.line == "background":
-            self._lines.duck(line, depth)
+            self._lines.duck(line, depth, begins=begins)
         if stream:
             self._coming.add(item)
             self._library.open(item, path, rate_hz, message.loops)

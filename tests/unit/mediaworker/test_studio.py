@@ -201,6 +201,17 @@ def test_the_background_is_ducked_under_the_agent():
     assert set(after[-160:]) == {10_000}
 
 
+def test_music_that_begins_under_the_agent_is_soft_from_its_first_sample_and_later_music_loud():
+    stage = Stage()
+    row = stage.open()
+    stage.reply(0, ms=200)
+    stage.play("music", value=10_000, samples=800, line="background", duck_db=40.0)
+    assert set(stage.heard(row, 5)) == {1_000 + 100}
+    stage.tick(10)
+    stage.play("more", value=10_000, samples=160, line="background")
+    assert set(stage.heard(row)) == {10_000}
+
+
 def test_replies_keep_their_turn_and_what_was_heard_beside_the_music():
     stage = Stage()
     row = stage.open()
