@@ -179,8 +179,12 @@ class Intake:
         rows.play[at] += waited
         rows.waited[at] -= waited
         known = np.maximum(rows.calm_ext[at], self._ring.number(at, rows.top[at]))
-        rows.silent_sender[at] |= (waited > 0) & (ext == known + 1)
-        rows.held[at] = np.maximum(rows.held[at] - waited, 0)
+        silent = (waited > 0) & (ext == known + 1)
+        rows.silent_sender[at] |= silent
+        bridged = np.minimum(waited, rows.bridged[at])
+        rows.bridged[at] -= bridged
+        rows.held[at] -= bridged
+        rows.concealed[at] -= np.where(silent, bridged, 0)
         gap -= waited
         burst = ~drained & newest & (gap >= AHEAD) & (gap < 2 * AHEAD)
         over = np.where(burst, gap - AHEAD + 1, 0)

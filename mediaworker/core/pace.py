@@ -139,7 +139,9 @@ class Pace:
         act[silent] = Act.QUIET
         waiting = (act == Act.HOLD) | ((act == Act.QUIET) & (step == 0))
         rows.waited[at[waiting]] += 1
-        rows.held[at[act == Act.HOLD]] += 1
+        bridged = at[act == Act.HOLD]
+        rows.bridged[bridged] += 1
+        rows.held[bridged] += 1
         made_up = (act == Act.HOLD) | (act == Act.LOSS)
         rows.concealed[at[made_up]] += 1
         return act, step
@@ -189,10 +191,13 @@ class Pace:
         for index in np.flatnonzero(passed).tolist():
             row, first = int(at[index]), int(rows.play[at[index]])
             count = int(min(passed[index], rows.waited[row]))
+            rows.waited[row] -= count
             if rows.noise[row] == 0:
                 self.passed.append((row, first, min(count, ALIVE_FRAMES)))
-            rows.waited[row] -= count
-            rows.held[row] = max(0, int(rows.held[row]) - count)
+            bridged = min(count, int(rows.bridged[row]))
+            rows.bridged[row] -= bridged
+            rows.held[row] -= bridged
+            rows.concealed[row] -= max(0, bridged - int(lost[index]))
             for frame in range(first, first + int(lost[index])):
                 losses.note(rows, at[index : index + 1], np.array([frame]))
         rows.play[at] += passed

@@ -44,7 +44,7 @@ _DEFAULTS: Final[dict[str, tuple[type, float]]] = {
     # place in the caller's time, in samples and frames since an origin of ours
     "rtp_last": (np.int64, 0), "position": (np.int64, 0), "play": (np.int64, 0), "top": (np.int64, NO_FRAME),
     "hole_run": (np.int64, 0), "last_good": (np.int64, NO_FRAME), "concealed": (np.int64, 0), "flowing": (np.bool_, 0),
-    "waited": (np.int64, 0), "held": (np.int64, 0), "patience": (np.int64, 0),
+    "waited": (np.int64, 0), "bridged": (np.int64, 0), "held": (np.int64, 0), "patience": (np.int64, 0),
     # how late packets come (`delay.py`), and comfort noise
     "least_ns": (np.int64, UNSET), "low_now_ns": (np.int64, NEVER), "low_before_ns": (np.int64, NEVER),
     "target_ns": (np.int64, 20_000_000), "goal_ns": (np.int64, NEVER), "noise": (np.float64, 0), "calm_ext": (np.int64, -1),
@@ -143,6 +143,8 @@ class Rows:
     """Frames in a row that were made up."""
     waited: Ints
     """Ticks that playout has waited for the frame due."""
+    bridged: Ints
+    """Frames made up since one was heard, because nothing came."""
     held: Ints
     """Ticks waited in all that did not turn out to be losses."""
     patience: Ints

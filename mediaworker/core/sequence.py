@@ -84,7 +84,8 @@ def missing(rows: Rows, at: Index, before: Ints, number: Ints) -> Ints:
     inside = np.minimum(between, np.maximum(WINDOW - first, 0))
     shift, width = (np.minimum(bits, WINDOW - 1).astype(np.uint64) for bits in (first, inside))
     came = np.bitwise_count((rows.seen[at] >> shift) & ((_ONE << width) - _ONE))
-    return between - came
+    absent: Ints = between - came
+    return absent
 
 
 def expected(rows: Rows, at: Index) -> Ints:

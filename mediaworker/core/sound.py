@@ -98,7 +98,7 @@ class CallerSound:
             self._own_passed()
         self._play_coded(span, act)
         np.copyto(good, play + step - 1, where=heard)
-        rows.waited[span][heard] = 0
+        rows.waited[span][heard] = rows.bridged[span][heard] = 0
         np.add(run, 1, out=run, where=~heard)
         run[heard] = 0
         play += step

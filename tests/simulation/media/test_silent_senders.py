@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mediaworker.core.engine import Engine
+from mediaworker.core.pace import ALIVE_FRAMES
 from tests.support.engine_caller import Caller, leg_setup, rtp, tone
 
 pytestmark = pytest.mark.simulation
@@ -45,6 +46,7 @@ def test_the_delay_is_the_same_after_a_pause_and_nothing_is_lost(noise: int | No
     assert rows.lost_frames[caller.row] == lost
     assert rows.late[caller.row] == 0
     assert rows.silent_sender[caller.row]
+    assert caller.engine.stats(caller.row).concealed <= 2
     heard = [float(np.abs(frame.astype(int)).max()) for frame in caller.caller[-45:]]
     assert min(heard) > 7_000
 
@@ -100,6 +102,8 @@ def test_pauses_of_a_sender_of_any_packets_are_no_losses_and_end_utterances(size
     rows, row = caller.engine.rows, caller.row
     assert rows.reordered[row] > 0
     assert rows.lost_frames[row] <= rows.late[row] + 3
+    # The last pause is not over, and lasts a second as far as anybody knows.
+    assert rows.concealed[row] <= ALIVE_FRAMES + rows.late[row] + 20
     assert rows.silent_sender[row]
     # All but the first: until then he may have been cut off.
     assert [event.kind.name for result in caller.results for event in result.speech].count("END") == 9
