@@ -26,7 +26,7 @@ from mediaworker.core.legs import (
 )
 from mediaworker.core.rates import as_narrow
 from mediaworker.core.reply import Reply
-from mediaworker.core.utterance import Utterance
+from mediaworker.core.utterance import Ear, Utterance
 from shared.contracts import (
     DialogueAttach,
     DialogueDetach,
@@ -45,7 +45,7 @@ from shared.contracts import (
     SttDetach,
     UtteranceFrame,
 )
-from shared.units import NS_PER_MS, NS_PER_S
+from shared.units import NARROWBAND_HZ, NS_PER_MS, NS_PER_S
 
 RECENT_NS = 10 * NS_PER_S
 """An ended utterance is sent again to a new STT worker for this long, unless the reply began: its text may be lost."""
@@ -164,15 +164,20 @@ class Call:
         self._carry_out(self._floor_event(event.kind, now_ns), event, now_ns)
 
     def listen(self, pcm: bytes, now_ns: int) -> None:
-        """What the caller said in this tick inside an utterance of the detector's, at `rate_hz`: mostly one frame.
-
-        The one step of a call that is taken in every tick, by hundreds of calls: it is kept short.
-        """
+        """What the caller said in this tick inside an utterance of the detector's, at `rate_hz`: mostly one frame."""
         if not pcm or not self.floor.in_utterance:
             return
         frame = self._utterance.listen(self.links.epoch, pcm, self.rate_hz)
         if frame:
             self._to_stt(frame, now_ns)
+
+    def ear(self, now_ns: int) -> Ear | None:
+        """What does the same as `listen` until another step is taken, for whole frames at 8 kHz; None where nothing does."""
+        worker = self.links.worker("stt")
+        if not worker or self._resend or now_ns < self.links.stt_ready_ns or not self.floor.in_utterance:
+            return None
+        narrow = self.rate_hz == self._utterance.rate_hz == NARROWBAND_HZ
+        return Ear(self._utterance, self.links.epoch, worker) if narrow else None
 
     def press(self, event: DtmfEvent) -> None:
         """A key was pressed."""

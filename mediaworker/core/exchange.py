@@ -41,6 +41,7 @@ from mediaworker.core.rates import RATES_HZ
 from mediaworker.core.rooms import RoomNumbers
 from mediaworker.core.studio import Library, MediaRequest, NoLibrary, Studio
 from mediaworker.core.taping import Tape, Taping
+from mediaworker.core.utterance import Ear
 from shared.contracts import (
     AppKind,
     EndReason,
@@ -113,6 +114,8 @@ class Exchange:
         self._calls: dict[str, Call] = {}
         self._rows: dict[int, Call] = {}
         self._busy: dict[str, Call] = {}
+        self._ears: dict[int, Ear] = {}
+        """Of the calls to which nothing but speech has happened since their last frame, by row."""
         self._opened_ns: dict[str, int] = {}
         self._rooms = RoomNumbers()
         self._answers: OrderedDict[str, MediaAnswer] = OrderedDict()
@@ -226,6 +229,7 @@ class Exchange:
             return
         try:
             self._check_remote(message)
+            self._ears.pop(call.row, None)
             call.update(message)
         except (Refused, ValueError) as error:
             self._answer(message, error.reason if isinstance(error, Refused) else "bad_request")
@@ -363,19 +367,36 @@ class Exchange:
 
     def _listen(self, result: TickResult, now_ns: int) -> None:
         """Every speaking caller's frame, cut out of one copy of them all: there may be hundreds."""
-        rows, own = result.utterance_rows, result.own_time
+        rows, own, ears = result.utterance_rows, result.own_time, self._ears
         frames = result.caller_pcm[rows].tobytes()
-        for at, row in enumerate(rows.tolist()):
-            call = self._rows.get(row)
-            if call is None:
+        end = 0
+        for row in rows.tolist():
+            begin, end = end, end + FRAME_OCTETS
+            ear = ears.get(row)
+            if ear is None or row in own:
+                self._listen_to(row, frames[begin:end], result, now_ns)
                 continue
-            if row in own:
-                pcm = own[row].tobytes()
-            elif call.rate_hz == NARROWBAND_HZ:
-                pcm = frames[at * FRAME_OCTETS : (at + 1) * FRAME_OCTETS]
-            else:
-                pcm = result.caller_wide[row].tobytes()
-            self._guarded(call, Call.listen, pcm, now_ns)
+            try:
+                frame = ear.utterance.audio(ear.epoch, frames[begin:end])
+            except Exception as error:  # noqa: BLE001  the border of a call, as in `_guarded`
+                self._fail(self._rows[row].call_id, error)
+                continue
+            if frame:
+                self._out.utterance(ear.worker, frame)
+
+    def _listen_to(self, row: int, pcm: bytes, result: TickResult, now_ns: int) -> None:
+        """One caller in the first frame after something else happened to the call, or on a leg that needs more care."""
+        call = self._rows.get(row)
+        if call is None:
+            return
+        if row in result.own_time:
+            pcm = result.own_time[row].tobytes()
+        elif call.rate_hz != NARROWBAND_HZ:
+            pcm = result.caller_wide[row].tobytes()
+        self._guarded(call, Call.listen, pcm, now_ns)
+        ear = call.ear(now_ns)
+        if ear:
+            self._ears[row] = ear
 
     def _played(self, event: PlayoutEvent, now_ns: int) -> None:
         call = self._rows.get(event.row)
@@ -392,6 +413,7 @@ class Exchange:
         """One step of one call; a step that fails is the call's last."""
         if call is None:
             return
+        self._ears.pop(call.row, None)
         try:
             step(call, *args)
         except FloorError:

@@ -6,6 +6,8 @@ One `Utterance` per call that listens. It is bounded by the longest utterance th
 what was said once it is aborted or the next one starts. It must not know workers or epochs beyond passing them on.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mediaworker.core.rates import AtRate
@@ -25,7 +27,7 @@ class Utterance:
     """The newest utterance of one call; `turn` -1 before the first."""
 
     __slots__ = (
-        "_bound", "_bound_ms", "_call_id", "_pcm", "_silence_ms", "_stream", "dropped", "ended_ns", "mark", "turn",
+        "_bound", "_bound_ms", "_call_id", "_octets", "_pcm", "_silence_ms", "_stream", "dropped", "ended_ns", "mark", "turn",
     )  # fmt: skip
 
     def __init__(self, call_id: str, max_ms: int, pre_roll_ms: int) -> None:
@@ -33,7 +35,9 @@ class Utterance:
         self._bound_ms = max_ms + pre_roll_ms + _SLACK_MS
         self._bound = 0
         self._stream = AtRate(NARROWBAND_HZ)
-        self._pcm = bytearray()
+        self._pcm: list[bytes] = []
+        """As it came: what grows is short, and nothing is copied."""
+        self._octets = 0
         self._silence_ms = 0
         self.turn = -1
         self.mark = Mark.ABORT
@@ -53,7 +57,7 @@ class Utterance:
 
     @property
     def samples(self) -> int:
-        return len(self._pcm) // BYTES_PER_SAMPLE
+        return self._octets // BYTES_PER_SAMPLE
 
     @property
     def ms(self) -> int:
@@ -62,11 +66,11 @@ class Utterance:
 
     @property
     def pcm(self) -> bytes:
-        return bytes(self._pcm)
+        return b"".join(self._pcm)
 
     def start(self, epoch: int, turn: int, pcm: bytes, rate_hz: int = NARROWBAND_HZ) -> UtteranceFrame:
         """Begins an utterance with its pre-roll; what was kept of the one before is gone."""
-        self._pcm = bytearray(pcm)
+        self._pcm, self._octets = [pcm], len(pcm)
         self._stream = AtRate(rate_hz)
         self._bound = ms_to_samples(self._bound_ms, rate_hz) * BYTES_PER_SAMPLE
         self.turn, self.mark, self.ended_ns, self._silence_ms = turn, Mark.START, -1, 0
@@ -82,12 +86,13 @@ class Utterance:
         """Some more audio at `rate_hz`, or None where there is no open utterance or it is full."""
         if self.mark in _OVER:
             return None
-        kept = self._pcm
-        octets = len(kept)
-        if octets + len(pcm) > self._bound:
+        octets = self._octets
+        after = octets + len(pcm)
+        if after > self._bound:
             self.dropped += 1
             return None
-        kept += pcm
+        self._octets = after
+        self._pcm.append(pcm)
         return UtteranceFrame(self._call_id, epoch, self.turn, octets // BYTES_PER_SAMPLE, _AUDIO, pcm)
 
     def note(self, epoch: int, mark: Mark, silence_ms: int, now_ns: int) -> UtteranceFrame:
@@ -96,12 +101,12 @@ class Utterance:
         if mark is Mark.END:
             self.ended_ns = now_ns
         if mark is Mark.ABORT:
-            self._pcm.clear()
+            self._clear()
         return self._marked(epoch, mark)
 
     def forget(self) -> None:
         """The reply has begun: nobody will ask for this utterance again."""
-        self._pcm.clear()
+        self._clear()
         self.mark = Mark.ABORT
 
     def again(self, epoch: int) -> list[UtteranceFrame]:
@@ -113,5 +118,17 @@ class Utterance:
             frames.append(self._marked(epoch, self.mark))
         return frames
 
+    def _clear(self) -> None:
+        self._pcm, self._octets = [], 0
+
     def _marked(self, epoch: int, mark: Mark) -> UtteranceFrame:
         return UtteranceFrame(self._call_id, epoch, self.turn, self.samples, mark, b"", self._silence_ms)
+
+
+class Ear(NamedTuple):
+    """Where the frames of a speaking caller go for as long as nothing else happens to the call."""
+
+    utterance: Utterance
+    epoch: int
+    worker: str
+    """Of speech to text."""
