@@ -1,7 +1,8 @@
-"""A whole media worker with agents: Redis, recordings, callers who speak 40 % of the time and are answered 40 % of it.
+"""A whole media worker with agents: Redis, recordings, callers whose speech goes to Redis 40 % of the time and who hear
+a reply 40 % of it.
 
 `python -m mediaworker` runs as it does in a farm. This program plays the front and the AI workers: it reads the speech that
-comes over Redis, and answers the end of every utterance with two seconds of audio, in frames and entries like a TTS worker's.
+comes over Redis, and answers the end of every utterance with four seconds of audio, in frames and entries like a TTS worker's.
 What counts is the processor time of the worker's process: tick, bus thread, recording thread.
 """
 
@@ -48,13 +49,13 @@ from tests.support.waiting import eventually
 
 CALLERS_PORT = 14_100
 """Not a number that is a port of the worker's: it sends nothing to those, whatever the address."""
-CYCLE_PACKETS, SPEECH_PACKETS = 250, 100
-"""Five seconds, of which two are speech."""
+CYCLE_PACKETS, SPEECH_PACKETS = 500, 175
+"""Ten seconds, of which 3.5 are speech: with the endpoint's half second an utterance is 40 % of the time."""
 FRAME_SAMPLES = 1_600
-REPLY_FRAMES = 10
+REPLY_FRAMES = 20
 ENTRY_FRAMES = 128
 GATHER_S = 0.005
-TALKING_S = 6.0
+TALKING_S = 11.0
 """Before anything is measured: a whole cycle, so that speech and replies of the calls overlap as they will."""
 
 
@@ -174,7 +175,7 @@ class Bench:
 
 
 def write_talk(path: Path) -> None:
-    """Mu-law payloads of a caller who speaks 40 % of the time: noise in syllables, then a quiet line."""
+    """Mu-law payloads of a caller who speaks now and then: noise in syllables, then a quiet line."""
     random = np.random.default_rng(11)
     samples = np.arange(CYCLE_PACKETS * 160)
     loud = np.where(

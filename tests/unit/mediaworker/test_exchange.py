@@ -22,7 +22,7 @@ from shared.contracts import (
     RtpEndpoint,
     SttDetach,
 )
-from tests.support.exchange_bench import Bench, notes, opening, sent
+from tests.support.exchange_bench import Bench, frames, notes, opening, sent
 
 pytestmark = pytest.mark.unit
 
@@ -253,6 +253,39 @@ def test_what_goes_wrong_in_a_call_ends_it_and_no_neighbour() -> None:
     assert bench.tape.finished == ["c1"]
     assert bench.exchange.call("c2") is not None
     assert bench.reply(0, call_id="c2") == [], "the neighbour is played"
+
+
+def test_what_goes_wrong_with_a_frame_of_speech_ends_its_call_and_no_neighbour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    rows = [bench.open(f"c{n}", kind="transcribe", port=20_000 + 2 * n) for n in range(3)]
+    for row in rows:
+        bench.speech(row, Speech.ONSET)
+    bench.tick(2, inside=tuple(rows))
+    broken = bench.exchange.call("c1")
+    assert broken is not None
+    monkeypatch.setattr(broken._utterance, "_pcm", None)
+    effects = bench.tick(1, inside=tuple(rows))
+    assert [effect.call_id for effect in effects if isinstance(effect, Failed)] == ["c1"]
+    (ended,) = sent(effects, MediaEnded, "front.1")
+    assert (ended.call_id, ended.reason) == ("c1", "error")
+    assert [frame.call_id for frame in frames(effects)] == ["c0", "c2"]
+
+
+def test_frames_of_a_caller_follow_whatever_happens_to_the_call_between_them() -> None:
+    bench = Bench()
+    row = bench.open(kind="transcribe")
+    bench.speech(row, Speech.ONSET)
+    first = frames(bench.tick(3, inside=(row,)))
+    bench.speech(row, Speech.PAUSE)
+    bench.speech(row, Speech.END)
+    assert not frames(bench.tick(2, inside=(row,)))
+    bench.speech(row, Speech.ONSET)
+    second = frames(bench.tick(2, inside=(row,)))
+    assert {frame.turn for frame in second} == {first[0].turn + 1}
+    begin = second[0].offset
+    assert [frame.offset - begin for frame in second] == [0, 160]
 
 
 def test_a_call_that_breaks_again_while_it_ends_is_gone_all_the_same() -> None:
