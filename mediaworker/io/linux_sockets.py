@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from mediaworker.core.address import host_of, port_of
 from mediaworker.core.engine import Engine
+from mediaworker.core.reports import RtcpPacket
 from mediaworker.core.rows import Index
 from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS, SocketPairs
 from shared.units import NS_PER_MS, TICK_MS
@@ -238,4 +239,9 @@ class LinuxSockets(SocketPairs):
         to = 0 if self._connected[row] else pointer(self._engine.destinations) + row * SOCKADDR_BYTES
         size = SOCKADDR_BYTES if to else 0
         sent = self._libc.sendto(fd, data, len(data), SEND_FLAGS, to or None, size)
+        self._engine.send_errors += sent < 0
+
+    def _send_rtcp(self, rtcp: socket.socket, packet: RtcpPacket) -> None:
+        to = packet.to.to_bytes(SOCKADDR_BYTES, "little")
+        sent = self._libc.sendto(rtcp.fileno(), packet.data, len(packet.data), SEND_FLAGS, to, SOCKADDR_BYTES)
         self._engine.send_errors += sent < 0
