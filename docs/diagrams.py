@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from aiworker.core import turn, utterances  # noqa: E402  the checkout is put on the path first
-from mediaworker.core import floor  # noqa: E402
+from mediaworker.core.calls import floor  # noqa: E402
 from sipfront.core import call, lease, transaction  # noqa: E402
 
 MACHINES: list[tuple[str, str, Mapping[Any, Mapping[Any, tuple[Any, Any]]]]] = [
@@ -25,7 +25,7 @@ MACHINES: list[tuple[str, str, Mapping[Any, Mapping[Any, tuple[Any, Any]]]]] = [
     ("A call at the front", "sipfront/core/call.py", call.CALL),
     ("Renegotiation within a call", "sipfront/core/call.py", call.RENEGOTIATION),
     ("What the front holds of a call on a media worker", "sipfront/core/lease.py", lease.LEASE),
-    ("The floor of a call at the media worker", "mediaworker/core/floor.py", floor.TABLE),
+    ("The floor of a call at the media worker", "mediaworker/core/calls/floor.py", floor.TABLE),
     ("An utterance at the STT worker", "aiworker/core/utterances.py", utterances.TABLE),
     ("A turn at the LLM worker", "aiworker/core/turn.py", turn.TABLE),
 ]  # fmt: skip

@@ -21,11 +21,11 @@ import msgspec
 import uvloop
 
 from mediaworker.core import codecs
-from mediaworker.core.effects import Command
+from mediaworker.core.calls.effects import Command
+from mediaworker.core.calls.exchange import Exchange, Limits
+from mediaworker.core.calls.ports import Ports, share
 from mediaworker.core.engine import Engine
-from mediaworker.core.exchange import Exchange, Limits
 from mediaworker.core.legs import TickResult
-from mediaworker.core.ports import Ports, share
 from mediaworker.io.bus_side import BusSide
 from mediaworker.io.exporter_link import ExporterLink
 from mediaworker.io.figures import Figures, TickFigures

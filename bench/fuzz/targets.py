@@ -11,12 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.fuzz.mutator import Mutator
-from mediaworker.core import codecs, rtcp, xr
+from mediaworker.core import codecs
 from mediaworker.core.address import address_key
 from mediaworker.core.codecs import BadPayload
 from mediaworker.core.dtmf import DtmfReceiver
+from mediaworker.core.inbound.sources import Sources
+from mediaworker.core.reporting import rtcp, xr
 from mediaworker.core.rows import Rows
-from mediaworker.core.sources import Sources
 from mediaworker.core.srtp import Protection, SrtpLegs
 from shared.contracts import MediaFormat
 from sipfront.core.offer_answer import NotAcceptable, describe, negotiate

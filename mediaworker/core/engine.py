@@ -12,30 +12,30 @@ import numpy.typing as npt
 
 from mediaworker.core.address import address_key, network
 from mediaworker.core.codecs import COMPLEXITY
-from mediaworker.core.coded import CodedLegs
-from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf.keys import Keys
 from mediaworker.core.formats import Formats
 from mediaworker.core.g711 import Octets
-from mediaworker.core.intake import Intake
-from mediaworker.core.jitter import JitterRing
+from mediaworker.core.inbound.coded import CodedLegs
+from mediaworker.core.inbound.delay import DelayTarget
+from mediaworker.core.inbound.intake import Intake
+from mediaworker.core.inbound.jitter import JitterRing
+from mediaworker.core.inbound.quality import Histogram
+from mediaworker.core.inbound.receive import Receiver
+from mediaworker.core.inbound.sound import CallerSound
+from mediaworker.core.inbound.sources import SourcePolicy
 from mediaworker.core.legs import Heard, LegSetup, LegStats, Samples, TickResult
-from mediaworker.core.lines import Lines
-from mediaworker.core.liveness import WATCH_TICKS, Watch
-from mediaworker.core.loose import LooseLegs
-from mediaworker.core.output import Output
-from mediaworker.core.playout import POOL_CHUNKS, Playout
-from mediaworker.core.quality import Histogram
-from mediaworker.core.receive import Receiver
-from mediaworker.core.reports import Reports, RtcpPacket
+from mediaworker.core.outbound.loose import LooseLegs
+from mediaworker.core.outbound.output import Output
+from mediaworker.core.outbound.playout import POOL_CHUNKS, Playout
+from mediaworker.core.outbound.transmit import LoosePacket, Transmitter
+from mediaworker.core.playing.lines import Lines
+from mediaworker.core.reporting.liveness import WATCH_TICKS, Watch
+from mediaworker.core.reporting.reports import Reports, RtcpPacket
+from mediaworker.core.reporting.scores import INTERVAL_TICKS, Scores
 from mediaworker.core.rows import Index, Ints, Rows
-from mediaworker.core.scores import INTERVAL_TICKS, Scores
 from mediaworker.core.snapshot import EngineFigures, Parts, Snapshot
-from mediaworker.core.sound import CallerSound
-from mediaworker.core.sources import SourcePolicy
-from mediaworker.core.speech import SpeechGate
+from mediaworker.core.speech.speech import SpeechGate
 from mediaworker.core.srtp import Protection
-from mediaworker.core.transmit import LoosePacket, Transmitter
 from shared.contracts import MediaFormat, RtpEndpoint, SrtpKeys
 from shared.errors import Refused
 from shared.units import NARROWBAND_HZ, NS_PER_MS, NS_PER_S, WIDEBAND_HZ

@@ -6,11 +6,11 @@ clock rate is a new SSRC (RFC 7160 section 4.2). Must not touch addresses or key
 """
 
 from mediaworker.core import codecs
-from mediaworker.core.coded import CodedLegs
-from mediaworker.core.loose import LooseLegs
+from mediaworker.core.inbound.coded import CodedLegs
+from mediaworker.core.outbound.loose import LooseLegs
+from mediaworker.core.outbound.transmit import Transmitter
+from mediaworker.core.reporting.scores import set_codec
 from mediaworker.core.rows import UNSET, Rows
-from mediaworker.core.scores import set_codec
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 
 NEVER_PLAIN = 0x8000

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mediaworker.core import sequence
-from mediaworker.core.jitter import JitterRing
+from mediaworker.core.inbound import sequence
+from mediaworker.core.inbound.jitter import JitterRing
+from mediaworker.core.inbound.quality import Histogram
+from mediaworker.core.inbound.receive import Receiver
 from mediaworker.core.legs import LegStats
-from mediaworker.core.liveness import Watch
-from mediaworker.core.playout import Playout
-from mediaworker.core.quality import Histogram
-from mediaworker.core.receive import Receiver
-from mediaworker.core.reports import Reports
+from mediaworker.core.outbound.playout import Playout
+from mediaworker.core.outbound.transmit import Transmitter
+from mediaworker.core.reporting.liveness import Watch
+from mediaworker.core.reporting.reports import Reports
+from mediaworker.core.reporting.scores import Scores, call_mos
+from mediaworker.core.reporting.voip import buffer_ms
 from mediaworker.core.rows import Index, Ints, Rows
-from mediaworker.core.scores import Scores, call_mos
-from mediaworker.core.transmit import Transmitter
-from mediaworker.core.voip import buffer_ms
 from shared.metrics import TICK_BUCKETS
 from shared.units import NS_PER_MS
 

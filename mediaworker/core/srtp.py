@@ -19,8 +19,8 @@ from pylibsrtp import Error, Policy, Session
 
 from mediaworker.core import rtp
 from mediaworker.core.g711 import Octets
+from mediaworker.core.inbound.sources import SSRC_SILENCE_NS, Addresses, Sources
 from mediaworker.core.rows import Index, Ints, Rows
-from mediaworker.core.sources import SSRC_SILENCE_NS, Addresses, Sources
 from shared.contracts import SrtpKeys, SrtpSuite
 from shared.errors import Refused
 from shared.units import NS_PER_S

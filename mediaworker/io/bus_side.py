@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import redis
 
-from mediaworker.core.effects import (
+from mediaworker.core.calls.effects import (
     Assign,
     Assigned,
     Command,
@@ -34,7 +34,7 @@ from mediaworker.core.effects import (
     Send,
     SendAudio,
 )
-from mediaworker.core.ports import Ports
+from mediaworker.core.calls.ports import Ports
 from mediaworker.io.rings import Ring
 from shared.contracts import Message
 from shared.errors import BusError

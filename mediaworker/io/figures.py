@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mediaworker.core.effects import Count, Holding, Observe
+from mediaworker.core.calls.effects import Count, Holding, Observe
 from mediaworker.core.legs import OneWay
 from mediaworker.core.snapshot import Snapshot as EngineSnapshot
 from mediaworker.io.pages import CallRow, FamilyRow, SampleRow, Snapshot, families_of

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from mediaworker.core.address import host_of, port_of
 from mediaworker.core.engine import Engine
-from mediaworker.core.reports import RtcpPacket
+from mediaworker.core.reporting.reports import RtcpPacket
 from mediaworker.core.rows import Index
 from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS, SocketPairs
 from shared.units import NS_PER_MS, TICK_MS

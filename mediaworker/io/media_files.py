@@ -21,8 +21,8 @@ import soundfile
 import soxr
 
 from mediaworker.core.legs import Samples
-from mediaworker.core.media_source import NOTHING
-from mediaworker.core.studio import Loaded
+from mediaworker.core.playing.media_source import NOTHING
+from mediaworker.core.playing.studio import Loaded
 from shared.log import get_log
 
 log = get_log(__name__)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from mediaworker.core.effects import Effect, SendAudio
+from mediaworker.core.calls.effects import Effect, SendAudio
 
 T = TypeVar("T")
 

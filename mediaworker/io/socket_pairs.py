@@ -14,7 +14,7 @@ from typing import Final
 
 from mediaworker.core.address import address_key, host_of, port_of
 from mediaworker.core.engine import Engine
-from mediaworker.core.reports import RtcpPacket
+from mediaworker.core.reporting.reports import RtcpPacket
 from shared.errors import Refused
 from shared.units import NS_PER_S
 

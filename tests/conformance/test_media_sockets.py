@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mediaworker.core import rtcp
 from mediaworker.core.engine import Engine
-from mediaworker.core.transmit import LoosePacket
+from mediaworker.core.outbound.transmit import LoosePacket
+from mediaworker.core.reporting import rtcp
 from mediaworker.io.linux_sockets import SHORT_BYTES, LinuxSockets
 from mediaworker.io.schedule import MediaLoop
 from mediaworker.io.socket_pairs import DATAGRAM_BYTES, MAX_ROUNDS, SocketPairs

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mediaworker.core.effects import Command, Effect, Note, Send, SendAudio
+from mediaworker.core.calls.effects import Command, Effect, Note, Send, SendAudio
+from mediaworker.core.calls.exchange import Exchange, Limits
 from mediaworker.core.engine import Engine
-from mediaworker.core.exchange import Exchange, Limits
 from mediaworker.core.legs import DtmfEvent, LegLost, PlayoutEvent, Speech, SpeechEvent, TickResult
 from shared.contracts import (
     AiWorkers,

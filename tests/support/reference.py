@@ -105,7 +105,7 @@ def mix_minus(frames: dict[int, list[int]], rooms: dict[int, int]) -> dict[int, 
 
 
 class Gate:
-    """The energy gate of one leg as the text of `mediaworker.core.vad` tells it; names of events as strings."""
+    """The energy gate of one leg as the text of `mediaworker.core.speech.vad` tells it; names of events as strings."""
 
     def __init__(self, settings: TurnSettings, threshold_db: float) -> None:
         self.settings = settings

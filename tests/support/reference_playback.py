@@ -1,4 +1,4 @@
-"""The plain version of `mediaworker.core.playback`: one line as a list of samples, each knowing whose it is."""
+"""The plain version of `mediaworker.core.playing.playback`: one line as a list of samples, each knowing whose it is."""
 
 from collections import deque
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The concealment of `mediaworker.core.plc`, one sample at a time, written from its docstring."""
+"""The concealment of `mediaworker.core.inbound.plc`, one sample at a time, written from its docstring."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The plain version of `mediaworker.core.playout` for one leg: sentences of a turn as lists of samples."""
+"""The plain version of `mediaworker.core.outbound.playout` for one leg: sentences of a turn as lists of samples."""
 
 from dataclasses import dataclass, field
 

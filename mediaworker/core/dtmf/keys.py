@@ -14,10 +14,10 @@ from mediaworker.core.dtmf.events import DIGITS
 from mediaworker.core.dtmf.presses import Presses
 from mediaworker.core.dtmf.receiver import DtmfReceiver
 from mediaworker.core.dtmf.sender import KeySender, Style
+from mediaworker.core.inbound.timeline import OwnTime
 from mediaworker.core.legs import DtmfEvent
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Index, Rows
-from mediaworker.core.timeline import OwnTime
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import InbandDtmf, MediaFormat
 from shared.units import NS_PER_MS
 

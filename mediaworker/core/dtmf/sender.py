@@ -15,8 +15,8 @@ import numpy as np
 from mediaworker.core.dtmf.events import DIGITS, FLASH, SEGMENT, TelephoneEvent
 from mediaworker.core.dtmf.tones import tone
 from mediaworker.core.legs import Samples
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Mask, Rows
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import DigitsVia
 from shared.units import (
     FRAME_SAMPLES,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mediaworker.core import rtcp, xr
 from mediaworker.core.address import address_key
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import LegStats
+from mediaworker.core.reporting import rtcp, xr
 from shared.contracts import MediaFormat
 from tests.support import capture, pcap
 from tests.support.coded_caller import KINDS

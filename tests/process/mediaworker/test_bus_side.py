@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mediaworker.core.effects import (
+from mediaworker.core.calls.effects import (
     Assign,
     Assigned,
     Command,
@@ -26,7 +26,7 @@ from mediaworker.core.effects import (
     Send,
     SendAudio,
 )
-from mediaworker.core.ports import Ports
+from mediaworker.core.calls.ports import Ports
 from mediaworker.io.bus_side import HURRY_S, BusSide
 from mediaworker.io.rings import Ring
 from shared.config import Config, MediaConfig, OpsConfig, RedisConfig

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mediaworker.core import rtcp
 from mediaworker.core.engine import Engine
+from mediaworker.core.reporting import rtcp
 from mediaworker.io.schedule import MediaLoop
 from mediaworker.io.socket_pairs import SocketPairs
 from mediaworker.io.sockets import KINDS, able_here

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediaworker.core import codecs
-from mediaworker.core.coded import CodedLegs
-from mediaworker.core.jitter import AHEAD, JitterRing
-from mediaworker.core.loose import LooseLegs
+from mediaworker.core.inbound.coded import CodedLegs
+from mediaworker.core.inbound.jitter import AHEAD, JitterRing
+from mediaworker.core.inbound.timeline import Act
+from mediaworker.core.outbound.loose import LooseLegs
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Rows
-from mediaworker.core.timeline import Act
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 
 pytestmark = pytest.mark.property

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core.effects import Assigned, Count, Drain, EndAll, Forgotten, LiveWorkers, Released
+from mediaworker.core.calls.effects import Assigned, Count, Drain, EndAll, Forgotten, LiveWorkers, Released
 from mediaworker.core.legs import DtmfEvent, LegLost, Speech
 from shared.contracts import (
     MediaAnswer,

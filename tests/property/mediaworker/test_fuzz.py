@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from bench.fuzz.__main__ import ALL, feed, fuzz
 from bench.fuzz.mutator import LONGEST, Mutator
 from bench.fuzz.targets import OFFERS, rtcp_datagrams
-from mediaworker.core import codecs, rtcp
+from mediaworker.core import codecs
 from mediaworker.core.codecs import BadPayload
 from mediaworker.core.dtmf.events import decode
+from mediaworker.core.reporting import rtcp
 from tests.support.coded_caller import KINDS
 
 pytestmark = pytest.mark.property

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core.vad import SILENCE_DB, levels_dbfs
+from mediaworker.core.speech.vad import SILENCE_DB, levels_dbfs
 
 pytestmark = pytest.mark.property
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import rtcp
 from mediaworker.core.dtmf.sender import Style
 from mediaworker.core.engine import Engine
+from mediaworker.core.reporting import rtcp
 from shared.contracts import MediaFormat, RtpEndpoint
 from tests.support.coded_caller import KINDS, CodedCaller
 from tests.support.engine_caller import HOST, PORT

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import jitter, pace, sequence
-from mediaworker.core.delay import FRAME_NS, DelayTarget
-from mediaworker.core.jitter import JitterRing
-from mediaworker.core.pace import Pace
+from mediaworker.core.inbound import jitter, pace, sequence
+from mediaworker.core.inbound.delay import FRAME_NS, DelayTarget
+from mediaworker.core.inbound.jitter import JitterRing
+from mediaworker.core.inbound.pace import Pace
+from mediaworker.core.inbound.timeline import Act
 from mediaworker.core.rows import Rows
-from mediaworker.core.timeline import Act
 from tests.support.reference_pace import Figures, Frame, PlainPace
 
 pytestmark = pytest.mark.property

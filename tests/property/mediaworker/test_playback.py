@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core.media_source import Pcm, Stream
-from mediaworker.core.playback import STAGE_SAMPLES, Playback, PlaybackEvent
+from mediaworker.core.playing.media_source import Pcm, Stream
+from mediaworker.core.playing.playback import STAGE_SAMPLES, Playback, PlaybackEvent
 from tests.support.reference_playback import PlainLine
 
 pytestmark = pytest.mark.property

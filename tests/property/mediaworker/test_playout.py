@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import sequence
 from mediaworker.core.address import address_key
-from mediaworker.core.delay import FRAME_NS, IN_TIME, STEP_NS, DelayTarget
 from mediaworker.core.engine import Engine
-from mediaworker.core.jitter import AHEAD, JitterRing
+from mediaworker.core.inbound import sequence
+from mediaworker.core.inbound.delay import FRAME_NS, IN_TIME, STEP_NS, DelayTarget
+from mediaworker.core.inbound.jitter import AHEAD, JitterRing
 from mediaworker.core.rows import Rows
 from tests.support import reference_playout as reference
 from tests.support.engine_caller import HOST, MS, TICK_NS, Caller, hand_over, leg_setup, rtp, tone

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import emodel, losses
-from mediaworker.core.quality import Histogram
+from mediaworker.core.inbound import losses
+from mediaworker.core.inbound.quality import Histogram
+from mediaworker.core.reporting import emodel
+from mediaworker.core.reporting.scores import Scores, set_codec
 from mediaworker.core.rows import Rows
-from mediaworker.core.scores import Scores, set_codec
 from tests.support import reference_quality as plain
 
 pytestmark = pytest.mark.property

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core.playout import Playout
+from mediaworker.core.outbound.playout import Playout
 from tests.support.reference_replies import PlainReplies
 
 pytestmark = pytest.mark.property

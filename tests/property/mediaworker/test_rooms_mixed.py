@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core.gain import FULL, PARTS, Limiter
-from mediaworker.core.lines import Lines
-from mediaworker.core.media_source import Pcm
-from mediaworker.core.room_mix import RoomMix
+from mediaworker.core.playing.lines import Lines
+from mediaworker.core.playing.media_source import Pcm
+from mediaworker.core.rooms.gain import FULL, PARTS, Limiter
+from mediaworker.core.rooms.room_mix import RoomMix
 from mediaworker.core.rows import Rows
 from tests.support.reference_rooms import PlainMember, plain_room
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaworker.core import rtcp, xr
+from mediaworker.core.reporting import rtcp, xr
 
 pytestmark = pytest.mark.property
 

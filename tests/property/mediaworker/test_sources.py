@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediaworker.core.address import Network
-from mediaworker.core.delay import DelayTarget
 from mediaworker.core.dtmf import DtmfReceiver
-from mediaworker.core.intake import Intake
-from mediaworker.core.jitter import JitterRing
-from mediaworker.core.receive import Receiver
+from mediaworker.core.inbound.delay import DelayTarget
+from mediaworker.core.inbound.intake import Intake
+from mediaworker.core.inbound.jitter import JitterRing
+from mediaworker.core.inbound.receive import Receiver
+from mediaworker.core.inbound.sources import LATCH_NS, SSRC_SILENCE_NS
+from mediaworker.core.inbound.timeline import NoCodedAudio
 from mediaworker.core.rows import Rows
-from mediaworker.core.sources import LATCH_NS, SSRC_SILENCE_NS
-from mediaworker.core.timeline import NoCodedAudio
 from tests.support import reference_sources as reference
 from tests.support.engine_caller import rtp
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Rows
-from mediaworker.core.transmit import Transmitter
 from tests.support import reference
 from tests.support.reference_transmit import PlainSender
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaworker.core import plc, quality, rtp, sequence
-from mediaworker.core.mix import clip, mix_minus
+from mediaworker.core import rtp
+from mediaworker.core.inbound import plc, quality, sequence
+from mediaworker.core.rooms.mix import clip, mix_minus
 from mediaworker.core.rows import Rows
-from mediaworker.core.vad import Detector
+from mediaworker.core.speech.vad import Detector
 from shared.contracts import TurnSettings
 from tests.support import reference, reference_plc
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mediaworker.core import plc
+from mediaworker.core.inbound import plc
 from tests.support.recordings import recordings
 
 pytestmark = pytest.mark.simulation

@@ -7,7 +7,7 @@ import pytest
 
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import Samples
-from mediaworker.core.media_source import Pcm, Tone
+from mediaworker.core.playing.media_source import Pcm, Tone
 from shared.contracts import RtpEndpoint, ToneStep
 from tests.support.coded_caller import KINDS, CodedCaller, hand_over_long
 from tests.support.engine_caller import HOST, PORT, TICK_NS

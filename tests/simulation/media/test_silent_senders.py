@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mediaworker.core.engine import Engine
-from mediaworker.core.pace import ALIVE_FRAMES
+from mediaworker.core.inbound.pace import ALIVE_FRAMES
 from tests.support.engine_caller import Caller, leg_setup, rtp, tone
 
 pytestmark = pytest.mark.simulation

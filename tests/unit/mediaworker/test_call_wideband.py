@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mediaworker.core.effects import Assigned, Holding, LiveWorkers, SendAudio
+from mediaworker.core.calls.effects import Assigned, Holding, LiveWorkers, SendAudio
 from mediaworker.core.legs import Speech, TickResult
 from shared.contracts import (
     DialogueAttach,

@@ -5,7 +5,7 @@ import pytest
 
 from mediaworker.core.engine import PHASE_FILL, Engine
 from mediaworker.core.legs import DtmfEvent, Heard, Speech
-from mediaworker.core.liveness import HOLD_TIMEOUT_NS, MUTE_TIMEOUT_NS
+from mediaworker.core.reporting.liveness import HOLD_TIMEOUT_NS, MUTE_TIMEOUT_NS
 from shared.contracts import MediaFormat, RtpEndpoint
 from shared.errors import Refused
 from tests.support.engine_caller import (

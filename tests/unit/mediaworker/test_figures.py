@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from mediaworker.core.effects import Count, Holding, Observe
+from mediaworker.core.calls.effects import Count, Holding, Observe
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import OneWay
 from mediaworker.core.snapshot import Snapshot as EngineSnapshot

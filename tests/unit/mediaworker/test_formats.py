@@ -3,11 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mediaworker.core.coded import CodedLegs
 from mediaworker.core.formats import Formats
-from mediaworker.core.loose import LooseLegs
+from mediaworker.core.inbound.coded import CodedLegs
+from mediaworker.core.outbound.loose import LooseLegs
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Rows
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 from shared.errors import Refused
 from tests.support.coded_caller import KINDS

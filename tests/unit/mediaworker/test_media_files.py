@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mediaworker.core.studio import Loaded
+from mediaworker.core.playing.studio import Loaded
 from mediaworker.io import media_files
 from mediaworker.io.media_files import MediaFiles, _Close, _More, _Open
 

@@ -32,7 +32,7 @@ def test_the_code_counts_by_the_reasons_of_the_table_and_by_no_others() -> None:
 
 
 def test_reports_count_by_reasons_of_the_table() -> None:
-    text = (REPO / "mediaworker" / "core" / "reports.py").read_text()
+    text = (REPO / "mediaworker" / "core" / "reporting" / "reports.py").read_text()
     assert set(re.findall(r'rejected\["([a-z_]+)"\]', text)) == {"rtcp_source", "rtcp_format", "rtcp_ssrc"}
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mediaworker.core.effects import Count, Effect, SendAudio
+from mediaworker.core.calls.effects import Count, Effect, SendAudio
 from mediaworker.io.rings import EffectRing, Ring
 from shared.contracts import PcmToStt
 

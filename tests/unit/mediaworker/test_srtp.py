@@ -7,11 +7,11 @@ import numpy as np
 import pylibsrtp
 import pytest
 
-from mediaworker.core import rtcp
 from mediaworker.core.address import address_key
 from mediaworker.core.engine import Engine
+from mediaworker.core.inbound.sources import SSRC_SILENCE_NS, Sources
+from mediaworker.core.reporting import rtcp
 from mediaworker.core.rows import Rows
-from mediaworker.core.sources import SSRC_SILENCE_NS, Sources
 from mediaworker.core.srtp import OLD_KEYS_NS, SSRCS_MAX, Protection, SrtpLegs
 from shared.contracts import SrtpKeys, SrtpSuite
 from shared.errors import Refused

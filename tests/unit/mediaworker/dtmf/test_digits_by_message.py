@@ -2,8 +2,8 @@
 
 import pytest
 
-from mediaworker.core.effects import Note
-from mediaworker.core.exchange import Limits
+from mediaworker.core.calls.effects import Note
+from mediaworker.core.calls.exchange import Limits
 from shared.contracts import (
     DtmfReceived,
     MediaAnswer,

@@ -10,8 +10,8 @@ from mediaworker.core.dtmf.sender import Style
 from mediaworker.core.dtmf.tones import tone
 from mediaworker.core.engine import Engine
 from mediaworker.core.legs import DtmfEvent, Samples, Speech
+from mediaworker.core.outbound.transmit import Transmitter
 from mediaworker.core.rows import Rows
-from mediaworker.core.transmit import Transmitter
 from shared.contracts import MediaFormat
 from tests.support.engine_caller import Caller, leg_setup, rtp
 from tests.support.engine_caller import tone as sine

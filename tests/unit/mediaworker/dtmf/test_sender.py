@@ -12,7 +12,7 @@ from mediaworker.core.dtmf.sender import KEYS_MAX, Style
 from mediaworker.core.dtmf.tones import PAIRS
 from mediaworker.core.engine import Engine
 from mediaworker.core.g711 import A_LAW, MU_LAW
-from mediaworker.core.media_source import Pcm
+from mediaworker.core.playing.media_source import Pcm
 from shared.contracts import MediaFormat
 from tests.support.engine_caller import Caller, leg_setup, tone
 

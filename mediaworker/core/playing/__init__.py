@@ -1,0 +1,1 @@
+"""What is played besides replies: files, tones, music, and the messages that ask for it."""

@@ -1,0 +1,1 @@
+"""RTCP, and how a call sounds: reports, extended reports, the E-model, timeouts."""

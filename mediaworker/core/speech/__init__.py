@@ -1,0 +1,1 @@
+"""Where a caller speaks, and what is sent to speech recognition."""
