@@ -1,8 +1,10 @@
 """Fixtures that every category uses. A test's category marker is obligatory."""
 
+import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import redis
 
@@ -11,6 +13,11 @@ from tests.support.processes import redis_server
 
 CATEGORIES = {"unit", "property", "conformance", "simulation", "process", "peers"}
 REAL_TIME = {"process", "peers"}
+
+# The suite says the same of the same code each time; HYPOTHESIS_PROFILE=search looks for what nobody has seen yet.
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
+hypothesis.settings.register_profile("search", max_examples=2_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 def pytest_configure() -> None:

@@ -8,11 +8,12 @@ LATCH_NS = 1_000_000_000
 
 @dataclass
 class Leg:
-    """`allowed` are the addresses that media may come from; 0 is no source yet."""
+    """`allowed` are the addresses that media may come from; 0 is no source yet. `roams`: it has media networks."""
 
     allowed: frozenset[int]
     opened_ns: int = 0
     latch: bool = False
+    roams: bool = True
     source: int = 0
     ssrc: int | None = None
     heard_ns: int = -(1 << 60)
@@ -32,8 +33,8 @@ class Leg:
         return ""
 
     def watch(self, now_ns: int) -> None:
-        """The look of every half second."""
-        if self.latch and self.ssrc is not None and now_ns - self.heard_ns > LATCH_NS:
+        """The look of every half second: a leg with one address alone has no other to let come."""
+        if self.latch and self.roams and self.ssrc is not None and now_ns - self.heard_ns > LATCH_NS:
             self.source = 0
 
     def move(self, allowed: frozenset[int]) -> None:

@@ -53,7 +53,7 @@ def test_every_packet_is_taken_or_refused_as_the_policy_says(latch: bool, story)
         rows.negotiated[row] = ADDRESSES[0]
         rows.first_word[row] = 0x80
         receiver.open(row, NETWORKS[row])
-        legs.append(reference.Leg(_allowed(row, 0), 100_000_000 * row, latch))
+        legs.append(reference.Leg(_allowed(row, 0), 100_000_000 * row, latch, bool(NETWORKS[row])))
     now_ns, wanted, taken, seq = 0, Counter[str](), [0] * LEGS, 0
     for step_ms, (kind, what) in story:
         now_ns += step_ms * 1_000_000
