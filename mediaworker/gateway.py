@@ -245,9 +245,20 @@ class RtpGateway:
             rtp_port=local_port, remote=_endpoint(remote) if remote else NOWHERE, format=wanted,
             media_cidrs=tuple(learn_from),
         )  # fmt: skip
-        leg = await self.call(lambda sockets: self._open(sockets, setup, remote))
+        opening = asyncio.ensure_future(self.call(lambda sockets: self._open(sockets, setup, remote)))
+        try:
+            leg = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._abandon)
+            raise
         self._legs.add(leg)
         return leg
+
+    def _abandon(self, opening: asyncio.Future[RtpLeg]) -> None:
+        """Whoever asked for a leg waits no more: it is closed as soon as it is open."""
+        if not opening.cancelled() and opening.exception() is None and self._loop:
+            row = opening.result().row
+            self._calls.append((lambda sockets: self._close(sockets, row), self._loop.create_future()))
 
     async def stop(self, leg: RtpLeg) -> LegStats | None:
         if leg not in self._legs:

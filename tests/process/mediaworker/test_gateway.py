@@ -170,6 +170,26 @@ async def test_a_port_that_is_taken_is_an_os_error_and_the_next_free_one_is_foun
             assert sum(ours.engine.rows.live) == 3
 
 
+async def test_a_leg_that_nobody_waits_for_any_more_is_closed() -> None:
+    async with RtpGateway(ports=rtp_block(2), capacity=1) as gateway:
+        for steps in range(4):
+            opening = asyncio.create_task(gateway.start())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        await eventually(lambda: _opens(gateway))  # the only row and the only port are free again
+
+
+async def _opens(gateway: RtpGateway) -> bool:
+    try:
+        await gateway.start()
+    except (Refused, OSError):
+        return False
+    return True
+
+
 async def test_a_full_gateway_says_so() -> None:
     async with gateway(capacity=1) as ours:
         leg = await ours.start()
